@@ -1,0 +1,117 @@
+"""The frozen values that travel the road: message -> job -> downloader -> transfer -> publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+
+
+class Kind(Enum):
+    """What a message asks for."""
+
+    LIST = "list"
+    DOWNLOAD = "download"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One file that a server offers.
+
+    `day` is the day that the listing shows; BioMAJ compares it with the local day of the file.
+    `modified_at` is the exact instant, where the server tells it. `save_as` None: keep the name.
+    `size_bytes` None: unknown; not `size_is_exact`: rounded by the listing ("2.3K").
+    """
+
+    name: str
+    root: str = ""
+    save_as: str | None = None
+    url: str = ""
+    size_bytes: int | None = None
+    size_is_exact: bool = True
+    day: date | None = None
+    modified_at: datetime | None = None
+    hash: str | None = None
+    md5: str | None = None
+    permissions: str = ""
+    group: str = ""
+    user: str = ""
+    format: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What one directory holds: the files, and the directories under it."""
+
+    files: tuple[RemoteFile, ...] = ()
+    directories: tuple[RemoteFile, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpPatterns:
+    """A site's own `http.parse` expressions for its HTML listings; group number -1: not in the page."""
+
+    dir_line: str
+    file_line: str
+    dir_name: int = 1
+    dir_date: int = 2
+    file_name: int = 1
+    file_date: int = 2
+    file_date_format: str | None = None
+    file_size: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One download request, as the worker walks it down the road.
+
+    `protocol` is the lower-case registry name. `timeout_seconds` None: the message sets none.
+    """
+
+    kind: Kind
+    bank: str
+    session: str
+    local_dir: Path
+    protocol: str
+    server: str
+    remote_dir: str
+    files: tuple[RemoteFile, ...] = ()
+    matches: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+    http_patterns: HttpPatterns | None = None
+    save_as: str | None = None
+    credentials: str | None = None
+    proxy: str | None = None
+    proxy_auth: str | None = None
+    method: str = "GET"
+    timeout_seconds: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    trace_id: str | None = None
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """A fetched file under its `.part` name.
+
+    `announced_bytes`: the length that the server promised with the body (None: none promised).
+    `digests`: algorithm -> lower-case hex, of those computed while the bytes arrived.
+    """
+
+    part_path: Path
+    size_bytes: int
+    announced_bytes: int | None = None
+    modified_at: datetime | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A verified file under its final name."""
+
+    path: Path
+    size_bytes: int
+    seconds: float

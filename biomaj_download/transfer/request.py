@@ -1,0 +1,51 @@
+"""What the engine is asked for, and what it answers: the seam between the downloaders and libcurl."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class Sink(Protocol):
+    """Where a body goes; `write` is called on the engine's thread and returns the bytes taken."""
+
+    def write(self, chunk: bytes, /) -> int | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRequest:
+    """One libcurl transfer. None: the engine's setting.
+
+    `options`: further libcurl options by number (`pycurl.SSL_VERIFYPEER: 0`).
+    `head_only`: ask for length and date without the body. `on_header` gets each raw header line.
+    """
+
+    url: str
+    sink: Sink | None = None
+    head_only: bool = False
+    post_body: str | None = None
+    credentials: str | None = None
+    proxy: str | None = None
+    proxy_auth: str | None = None
+    timeout_seconds: float | None = None
+    response_timeout_seconds: int | None = None
+    options: Mapping[int, Any] = field(default_factory=dict)
+    on_header: Callable[[bytes], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferResult:
+    """A transfer that ended well.
+
+    `announced_bytes` None: the server told no length.
+    """
+
+    status: int
+    received_bytes: int
+    announced_bytes: int | None
+    modified_at: datetime | None
+    effective_url: str
+    content_type: str | None
+    seconds: float
