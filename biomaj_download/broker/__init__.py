@@ -1,0 +1,1 @@
+"""Message brokers: bytes in, acknowledgement out; RabbitMQ, or a queue in one SQLite file."""

@@ -1,9 +1,14 @@
-"""What a message broker does: bytes in, acknowledgement out."""
+"""What a message broker does: bytes in, acknowledgement out.
+
+The life of a consumer: `consume` hands out messages until `stop`; it then goes on serving
+settlements (and the broker's heartbeats) and returns when everything handed out is settled, or as
+soon as `close` is called. What is unsettled by then goes back to the queue.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -24,7 +29,12 @@ class Delivery:
 class Broker(ABC):
     """A durable queue of download requests, and its queue of dead letters (`<queue>.dead`).
 
-    `consume` runs in its caller's thread; every other method may be called from any thread.
+    `consume` runs in its caller's thread, once in a broker's life; every other method may be
+    called from any thread, but not from a signal handler, which may interrupt the very thread that
+    holds a lock: let the handler set an event, and a waiting thread call `stop`.
+
+    A settlement (`accept`, `reject`, `requeue`) is an order: it returns before the broker has
+    carried it out, and is lost with a lost connection. The message then comes again, redelivered.
     """
 
     @abstractmethod
@@ -32,12 +42,21 @@ class Broker(ABC):
         """Put a message on the queue; return when the broker has it safe.
 
         Raises:
-            BrokerError: it could not be stored.
+            BrokerError: it could not be stored, as far as we know: publishing it again under its
+                id does no harm.
+        """
+
+    @abstractmethod
+    def publish_many(self, messages: Iterable[tuple[bytes, str]]) -> None:
+        """Put many messages, each with its id, on the queue; return when all are safe.
+
+        Raises:
+            BrokerError: as `publish`; any number of them may be stored.
         """
 
     @abstractmethod
     def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
-        """Hand out messages, at most `slots` unsettled ones, until `stop`.
+        """Hand out messages, at most `slots` unsettled ones; see above for when it returns.
 
         `on_delivery` is called on this thread and must return at once. A lost broker is
         reconnected with growing waits, for ever.
@@ -45,11 +64,14 @@ class Broker(ABC):
 
     @abstractmethod
     def accept(self, delivery: Delivery) -> None:
-        """Acknowledge: the outcome is stored. A delivery of a lost connection is dropped, logged."""
+        """Acknowledge a message, after its outcome is stored."""
 
     @abstractmethod
     def reject(self, delivery: Delivery, *, reason: str) -> None:
-        """Move a message that can never be worked on to the dead letters, with the reason."""
+        """Move a message that can never be worked on to the dead letters, with the reason.
+
+        Dead letters that cannot be written now put the message back on the queue, some time later.
+        """
 
     @abstractmethod
     def requeue(self, delivery: Delivery) -> None:
@@ -61,8 +83,8 @@ class Broker(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End `consume`: no new deliveries; settlements of what is out still work until `close`."""
+        """Hand out no further message, and give back those not handed out yet; does not wait."""
 
     @abstractmethod
     def close(self) -> None:
-        """Flush the settlements that were asked for and let go of the connection."""
+        """Stop, carry out the settlements asked for, wait for `consume`, let go of connections."""

@@ -1,0 +1,76 @@
+"""What the consumer's and the publisher's connection to RabbitMQ have in common."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+import pika
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from biomaj_download.settings import RabbitmqSettings
+
+log = logging.getLogger("biomaj.download.broker")
+
+#: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address.
+AMQP_FAILURES = (AMQPError, OSError)
+
+#: AMQP 0-9-1 reply codes: an account may not make the queue, or it exists with other arguments.
+ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
+
+
+def server_name(settings: RabbitmqSettings) -> str:
+    """Return how logs and errors name the broker: never with an account."""
+    return f"{settings.host}:{settings.port}{settings.virtual_host}"
+
+
+def open_connection(
+    settings: RabbitmqSettings, *, purpose: str, blocked_timeout_seconds: int | None = None
+) -> pika.BlockingConnection:
+    """Connect to RabbitMQ; the management interface shows the connection with its purpose.
+
+    `blocked_timeout_seconds` None: bear for ever a broker that stopped reading for lack of memory
+    or disk.
+    """
+    _silence_pika()
+    parameters = pika.ConnectionParameters(
+        host=settings.host,
+        port=settings.port,
+        virtual_host=settings.virtual_host,
+        heartbeat=settings.heartbeat_seconds,
+        blocked_connection_timeout=blocked_timeout_seconds,
+        client_properties={
+            "connection_name": f"biomaj-download {purpose} {socket.gethostname()}:{os.getpid()}"
+        },
+    )
+    if settings.user is not None:
+        password = settings.password.get_secret_value() if settings.password else ""
+        parameters.credentials = pika.PlainCredentials(settings.user, password)
+    return pika.BlockingConnection(parameters)
+
+
+def declare_queue(connection: pika.BlockingConnection, queue: str) -> None:
+    """Make sure that a durable queue is there; one that exists keeps its own type and arguments."""
+    try:
+        with connection.channel() as channel:
+            channel.queue_declare(queue, durable=True)
+    except ChannelClosedByBroker as refused:
+        if refused.reply_code not in (ACCESS_REFUSED, PRECONDITION_FAILED):
+            raise
+        log.warning("queue used as it exists name=%s: %s", queue, refused.reply_text)
+        with connection.channel() as channel:
+            channel.queue_declare(queue, passive=True)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what went wrong as one line: pika keeps the cause of a failed connection inside."""
+    cause = getattr(error.args[0], "exception", error) if error.args else error
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _silence_pika() -> None:
+    """Keep pika from logging each failed try with a traceback, unless the site set its level."""
+    logger = logging.getLogger("pika")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)

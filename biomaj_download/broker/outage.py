@@ -1,0 +1,47 @@
+"""How a consumer bears a broker that is away: wait longer and longer, and say so once."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+log = logging.getLogger("biomaj.download.broker")
+
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30.0
+
+
+class Outage:
+    """The failures since the broker last worked.
+
+    Each kind of error is logged once an outage: a broker that starts again first refuses the
+    connection, then perhaps the account, and an operator wants to read both, but not every second.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._failures = 0
+        self._began = 0.0
+        self._logged: set[type[Exception]] = set()
+
+    def failed(self, error: Exception, reason: str) -> float:
+        """Take note of a failure and return how many seconds to wait before the next try."""
+        if not self._failures:
+            self._began = time.monotonic()
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            log.error(
+                "broker lost server=%s, trying again until it is back: %s", self._server, reason
+            )
+        wait_seconds = min(FIRST_WAIT_SECONDS * 2.0**self._failures, LONGEST_WAIT_SECONDS)
+        self._failures = min(self._failures + 1, 16)
+        return wait_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads reconnects, no secret
+
+    def over(self) -> None:
+        """Take note that the broker works."""
+        if self._failures:
+            seconds = time.monotonic() - self._began
+            log.warning("broker back server=%s seconds=%.1f", self._server, seconds)
+        self._failures = 0
+        self._logged.clear()
