@@ -1,0 +1,130 @@
+"""The SQLite file behind the embedded broker: waiting, claimed and dead messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id TEXT,
+    body BLOB NOT NULL,
+    deliveries INTEGER NOT NULL DEFAULT 0,
+    seat INTEGER
+);
+CREATE INDEX IF NOT EXISTS waiting ON messages (id) WHERE seat IS NULL;
+CREATE INDEX IF NOT EXISTS claimed ON messages (seat) WHERE seat IS NOT NULL;
+CREATE TABLE IF NOT EXISTS dead (
+    id INTEGER PRIMARY KEY,
+    message_id TEXT,
+    body BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    died_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ'))
+);
+"""
+
+#: How long a statement waits for another process to finish its transaction.
+BUSY_TIMEOUT_SECONDS = 30
+
+
+WAITING = "SELECT id FROM messages WHERE seat IS NULL ORDER BY id LIMIT ?"
+CLAIM = f"""
+UPDATE messages SET seat = ?, deliveries = deliveries + 1 WHERE id IN ({WAITING})
+RETURNING id, message_id, body, deliveries
+"""  # noqa: S608 - of constants only
+
+
+class Claimed(NamedTuple):
+    """A message as a consumer gets it; `deliveries` counts this one too."""
+
+    id: int
+    message_id: str | None
+    body: bytes
+    deliveries: int
+
+
+class QueueFile:
+    """One connection to the file, for one thread at a time.
+
+    `survives_power_cut` False: the last changes may be undone by a power cut, none by a killed
+    process. That is right for settlements (the message comes again), not for publishing.
+    """
+
+    def __init__(self, path: Path, *, survives_power_cut: bool) -> None:
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        synchronous = "FULL" if survives_power_cut else "NORMAL"
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(f"PRAGMA synchronous={synchronous}")
+            with self.transaction():
+                for statement in SCHEMA.split(";"):
+                    self._connection.execute(statement)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several changes one; an error undoes them all."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def put(self, messages: Iterable[tuple[bytes, str]]) -> None:
+        """Add messages, all or none."""
+        with self.transaction():
+            self._connection.executemany(
+                "INSERT INTO messages (body, message_id) VALUES (?, ?)", messages
+            )
+
+    def claim(self, seat: int, number: int) -> list[Claimed]:
+        """Take the oldest waiting messages for a seat, up to a number."""
+        if not number or not self._connection.execute(WAITING, (1,)).fetchone():
+            return []
+        rows = self._connection.execute(CLAIM, (seat, number)).fetchall()
+        return sorted(Claimed(*row) for row in rows)
+
+    def seats(self) -> list[int]:
+        """Return the seats that hold messages."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT seat FROM messages WHERE seat IS NOT NULL"
+        ).fetchall()
+        return [seat for (seat,) in rows]
+
+    def clear_seat(self, seat: int) -> int:
+        """Have everything on a seat wait again, and return how many messages that were."""
+        return self._connection.execute(
+            "UPDATE messages SET seat = NULL WHERE seat = ?", (seat,)
+        ).rowcount
+
+    def remove(self, id_: int) -> None:
+        """Forget a message."""
+        self._connection.execute("DELETE FROM messages WHERE id = ?", (id_,))
+
+    def release(self, id_: int) -> None:
+        """Have a message wait again, at its old place."""
+        self._connection.execute("UPDATE messages SET seat = NULL WHERE id = ?", (id_,))
+
+    def bury(self, id_: int, reason: str) -> None:
+        """Move a message to the dead letters."""
+        self._connection.execute(
+            "INSERT INTO dead (message_id, body, reason)"
+            " SELECT message_id, body, ? FROM messages WHERE id = ?",
+            (reason, id_),
+        )
+        self.remove(id_)
