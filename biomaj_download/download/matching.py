@@ -1,0 +1,197 @@
+"""Choose files by a bank's `remote.files` patterns, walking directories where a pattern has `/`.
+
+In: patterns, the listing of the top directory, and a function that lists a directory below it.
+Out: the chosen files, in the order of the patterns, each once, named `/directory/file`.
+
+Each part of a pattern is a regular expression, matched from the start of a base name; the parts
+before the last choose directories. `**/*` takes every file below.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from biomaj_download.errors import AccessDenied, ListingError, OptionError, RemoteFileMissing
+from biomaj_download.job import Listing, RemoteFile
+
+log = logging.getLogger("biomaj.download.matching")
+
+#: Ends a pattern that takes every file below a directory.
+EVERYTHING = "**/*"
+#: Deeper than any real tree: a link loop that the listings do not give away.
+DEEPEST_DIRECTORY = 64
+#: More entries than any bank has: the walk has lost its way.
+MOST_ENTRIES = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """A directory on the walk: its path, what it holds, and the listings above it."""
+
+    path: str
+    listing: Listing
+    above: tuple[Listing, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """A compiled pattern: directories to go down, then the file's expression (None: `**/*`)."""
+
+    directories: tuple[re.Pattern[str], ...]
+    file: re.Pattern[str] | None
+
+
+@dataclass
+class _Walk:
+    """Lists each directory once, however many patterns lead there."""
+
+    list_directory: Callable[[str], Listing]
+    seen: dict[str, _Directory | None] = field(default_factory=dict)
+    entries: int = 0
+
+    def below(
+        self, parent: _Directory, expression: re.Pattern[str] | None = None
+    ) -> Iterator[_Directory]:
+        """Yield the directories that a directory holds; `expression` None: all."""
+        links = {file.name for file in parent.listing.files}
+        for name in dict.fromkeys(entry.name for entry in parent.listing.directories):
+            if expression is None or expression.match(name):
+                directory = self._enter(parent, name, is_link=name in links)
+                if directory is not None:
+                    yield directory
+
+    def _enter(self, parent: _Directory, name: str, *, is_link: bool) -> _Directory | None:
+        """Return a directory, or None where a link leads to a file."""
+        path = _joined(parent.path, name)
+        if path not in self.seen:
+            self.seen[path] = self._read(parent, path, is_link=is_link)
+        return self.seen[path]
+
+    def _read(self, parent: _Directory, path: str, *, is_link: bool) -> _Directory | None:
+        above = (*parent.above, parent.listing)
+        if len(above) > DEEPEST_DIRECTORY:
+            raise ListingError(f"{path}: expected at most {DEEPEST_DIRECTORY} directories deep")
+        try:
+            listing = self.list_directory(f"{path}/")
+        except (AccessDenied, RemoteFileMissing):
+            if not is_link:
+                raise
+            log.debug("link is no directory path=%s", path)
+            return None
+        self.entries += len(listing.files) + len(listing.directories)
+        if self.entries > MOST_ENTRIES:
+            raise ListingError(f"{path}: expected at most {MOST_ENTRIES} entries in all")
+        if _is_loop(listing, above):
+            log.info("cut link loop path=%s", path)
+            return _Directory(path, Listing())
+        return _Directory(path, listing, above)
+
+
+def match_files(
+    patterns: Sequence[str],
+    listing: Listing,
+    list_directory: Callable[[str], Listing],
+    *,
+    prefix: str = "",
+) -> tuple[RemoteFile, ...]:
+    """Return the files that any pattern takes; none may match.
+
+    `listing` is what the directory `prefix` holds; `list_directory` gets `/directory/sub/`, joined
+    to the prefix. A link that counts as file and as directory may raise `RemoteFileMissing` or
+    `AccessDenied` when listed: it is a file then.
+
+    Raises:
+        OptionError: a pattern is no regular expression.
+        ListingError: the directories are too deep or too many.
+    """
+    compiled = [_compile(pattern) for pattern in patterns]
+    walk = _Walk(list_directory)
+    top = _Directory(prefix, listing)
+    chosen: dict[str, RemoteFile] = {}
+    for pattern in compiled:
+        for file in _matching(pattern, top, walk):
+            chosen.setdefault(file.name, file)
+    return tuple(chosen.values())
+
+
+def _compile(pattern: str) -> _Pattern:
+    text = pattern.removeprefix("^").lstrip("/")
+    takes_everything = text == EVERYTHING or text.endswith(f"/{EVERYTHING}")
+    if takes_everything:
+        text = text.removesuffix(EVERYTHING)
+    *directories, last = text.split("/")
+    try:
+        return _Pattern(
+            directories=tuple(re.compile(part) for part in directories if part),
+            file=None if takes_everything else re.compile(last),
+        )
+    except re.error as error:
+        raise OptionError(
+            f"remote.files: expected regular expressions between slashes, got {pattern!r}: {error}"
+        ) from error
+
+
+def _matching(pattern: _Pattern, top: _Directory, walk: _Walk) -> Iterator[RemoteFile]:
+    for directory in _descend(pattern.directories, top, walk):
+        if pattern.file is None:
+            yield from _everything(directory, walk)
+        else:
+            for file in directory.listing.files:
+                if pattern.file.match(file.name):
+                    yield _named(file, directory)
+
+
+def _descend(
+    expressions: Sequence[re.Pattern[str]], directory: _Directory, walk: _Walk
+) -> Iterator[_Directory]:
+    if not expressions:
+        yield directory
+        return
+    for below in walk.below(directory, expressions[0]):
+        yield from _descend(expressions[1:], below, walk)
+
+
+def _everything(directory: _Directory, walk: _Walk) -> Iterator[RemoteFile]:
+    """Yield all files below, but no link that turned out to be a directory."""
+    below = list(walk.below(directory))
+    paths = {entered.path for entered in below}
+    for file in directory.listing.files:
+        if _joined(directory.path, file.name) not in paths:
+            yield _named(file, directory)
+    for entered in below:
+        yield from _everything(entered, walk)
+
+
+def _named(file: RemoteFile, directory: _Directory) -> RemoteFile:
+    """Name a file by its path; one of the top directory, without a prefix, keeps its name."""
+    if not directory.path:
+        return file
+    return replace(file, name=_joined(directory.path, file.name))
+
+
+def _joined(path: str, name: str) -> str:
+    return re.sub("/{2,}", "/", f"{path}/{name}")
+
+
+def _is_loop(listing: Listing, above: Sequence[Listing]) -> bool:
+    """Say whether a listing is one from further up: same names, sizes and dates.
+
+    A single entry proves nothing: `data/data/` holding one directory each is how archives unpack.
+    """
+    faces = _faces(listing)
+    is_telling = len(faces) > 1 and any(entry.day for entry in listing.files + listing.directories)
+    return is_telling and any(
+        len(faces) == len(higher.files) + len(higher.directories) and faces == _faces(higher)
+        for higher in above
+    )
+
+
+def _faces(listing: Listing) -> list[tuple[object, ...]]:
+    """Return what tells entries apart; `root` is left out, it names the directory."""
+    return [
+        (entry.name, entry.size_bytes, entry.day, entry.hash)
+        for entry in listing.files + listing.directories
+    ]
