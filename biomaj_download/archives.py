@@ -1,0 +1,258 @@
+"""Test that a compressed file or an archive unpacks, without unpacking it to the disk.
+
+In: a file and the name whose suffix says what it is.  Out: nothing, or `ArchiveBroken`.
+Memory stays bounded whatever the file claims to hold; nothing is written and no program is run.
+"""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import logging
+import lzma
+import struct
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from isal import igzip_lib
+
+from biomaj_download.errors import ArchiveBroken, PublishError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+log = logging.getLogger("biomaj.download.archives")
+
+#: Read and unpacked in pieces of this size.
+CHUNK_BYTES = 256 * 1024
+#: What xz and zstd may use for one file; what asks for more is left untested, with a warning.
+MOST_MEMORY_BYTES = 256 * 1024 * 1024
+_ZSTD_WINDOW_LOG_MAX = 27  # 128 MiB, the limit of zstd's own command without --long
+#: Longest name or attribute block of a tar member; tarfile reads these into memory whole.
+MOST_TAR_HEADER_BYTES = 1024 * 1024
+#: zipfile unpacks bzip2 and lzma members a whole read at a time, so each read must be small.
+_ZIP_SMALL_READ_BYTES = 4096
+
+_TAR_SUFFIXES = {
+    ".tbz": ".bz2",
+    ".tbz2": ".bz2",
+    ".tgz": ".gz",
+    ".txz": ".xz",
+    ".tzst": ".zst",
+}
+_TAR_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_BROKEN: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    igzip_lib.IsalError,  # type: ignore[assignment]  # its stub calls it an instance
+    lzma.LZMAError,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstd.ZstdError,
+)
+
+
+class _Decompressor(Protocol):
+    """What bz2, lzma, zstd and igzip agree on."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
+    ".bz2": bz2.BZ2Decompressor,
+    ".gz": partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP),
+    ".xz": partial(lzma.LZMADecompressor, format=lzma.FORMAT_XZ, memlimit=MOST_MEMORY_BYTES),
+    ".zst": partial(
+        zstd.ZstdDecompressor,
+        options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG_MAX},
+    ),
+}
+
+
+def check_archive(path: Path, name: str) -> None:
+    """Read a file to its end as what its name says it is; a name without a known suffix passes.
+
+    Raises:
+        ArchiveBroken: it does not unpack.
+        PublishError: this host cannot read it.
+    """
+    test = _test_for(name)
+    if test is None:
+        return
+    try:
+        with path.open("rb", buffering=0) as file:
+            test(file)
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise PublishError(f"{name}: expected a readable file at {path}: {error}") from error
+        if _needs_too_much_memory(error):
+            log.warning("archive not tested name=%s reason=%s", name, error)
+            return
+        kind = name.lower().rpartition(".")[2]
+        raise ArchiveBroken(
+            f"{name}: expected a sound {kind} file, got one of {path.stat().st_size} bytes that "
+            f"begins with {_first_bytes(path)!r}: {error}"
+        ) from error
+
+
+def _test_for(name: str) -> Callable[[BinaryIO], None] | None:
+    lower = name.lower()
+    stem, suffix = Path(lower).stem, Path(lower).suffix
+    if suffix == ".zip":
+        return _test_zip
+    if suffix in _DECOMPRESSORS and stem.endswith(".tar"):
+        return partial(_test_compressed_tar, _DECOMPRESSORS[suffix])
+    if suffix in _DECOMPRESSORS:
+        return partial(_test_compressed, _DECOMPRESSORS[suffix])
+    if suffix == ".tar":
+        return _test_tar
+    if suffix in _TAR_SUFFIXES:
+        return partial(_test_compressed_tar, _DECOMPRESSORS[_TAR_SUFFIXES[suffix]])
+    return None
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return what shows a reader that the file is, say, an HTML page."""
+    with path.open("rb", buffering=0) as file:
+        return file.read(16)
+
+
+def _needs_too_much_memory(error: Exception) -> bool:
+    return isinstance(error, lzma.LZMAError | zstd.ZstdError) and "memory" in str(error).lower()
+
+
+class _Unpacked:
+    """The bytes inside a compressed file of one or more streams, read in bounded pieces.
+
+    Zeros between or after streams are padding (tape blocks, xz); anything else is an error, as
+    for `gunzip -t`.
+    """
+
+    def __init__(self, file: BinaryIO, new_decompressor: Callable[[], _Decompressor]) -> None:
+        self._file = file
+        self._new_decompressor = new_decompressor
+        self._decompressor = new_decompressor()
+
+    def read(self, size: int) -> bytes:
+        """Return at least one and at most `size` bytes, none at the end."""
+        data = b""
+        while not data:
+            packed = b""
+            if self._decompressor.eof:
+                packed = self._next_stream()
+                if not packed:
+                    return b""
+            elif self._decompressor.needs_input:
+                packed = self._file.read(CHUNK_BYTES)
+                if not packed:
+                    raise EOFError("it ends before its end mark")
+            data = self._decompressor.decompress(packed, size)
+        return data
+
+    def drain(self) -> None:
+        """Read to the end."""
+        while self.read(CHUNK_BYTES):
+            pass
+
+    def _next_stream(self) -> bytes:
+        """Begin another stream and return its first bytes, or none at the end of the file."""
+        packed = self._decompressor.unused_data.lstrip(b"\0")
+        while not packed:
+            piece = self._file.read(CHUNK_BYTES)
+            if not piece:
+                return b""
+            packed = piece.lstrip(b"\0")
+        self._decompressor = self._new_decompressor()
+        return packed
+
+
+class _StrictMember(tarfile.TarInfo):
+    """A tar header that is read or refused: tarfile takes a broken one for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictMember:
+        """Read one header block."""
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not any(buf):
+                raise
+            raise tarfile.ReadError(f"broken header: {error}") from error
+        if member.type in _TAR_HEADERS and member.size > MOST_TAR_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {member.size} bytes")
+        return member
+
+
+def _test_compressed(new_decompressor: Callable[[], _Decompressor], file: BinaryIO) -> None:
+    _Unpacked(file, new_decompressor).drain()
+
+
+def _test_compressed_tar(new_decompressor: Callable[[], _Decompressor], file: BinaryIO) -> None:
+    unpacked = _Unpacked(file, new_decompressor)
+    source: Any = unpacked  # mode "r|" calls `read` alone, typeshed wants a whole file
+    with tarfile.open(
+        fileobj=source, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictMember
+    ) as archive:
+        _walk(archive)
+    unpacked.drain()
+
+
+def _test_tar(file: BinaryIO) -> None:
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_StrictMember) as archive:
+        _walk(archive)
+
+
+def _walk(archive: tarfile.TarFile) -> None:
+    """Read every header and skip over every member's data; tarfile misses no data that way."""
+    while archive.next() is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # all headers would stay in memory
+
+
+def _test_zip(file: BinaryIO) -> None:
+    """Read every member against its CRC, but those that need a password or a method not here."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            is_encrypted = member.flag_bits & 1
+            if is_encrypted:
+                log.warning("encrypted member not tested name=%s", member.filename)
+            else:
+                _read_member(archive, member)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    is_streamed = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    size = CHUNK_BYTES if is_streamed else _ZIP_SMALL_READ_BYTES
+    try:
+        opened = archive.open(member)
+    except NotImplementedError as error:
+        log.warning("member not tested name=%s reason=%s", member.filename, error)
+        return
+    with opened:
+        while opened.read(size):
+            pass

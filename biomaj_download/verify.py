@@ -1,0 +1,81 @@
+"""Check a fetched file before it is published: length, digest, archive integrity.
+
+In: a `Transferred` under its `.part` name, and what was expected.  Out: nothing, or a
+`VerifyError`, on which the pipeline fetches again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from biomaj_download.archives import check_archive
+from biomaj_download.errors import DigestMismatch, PublishError, SizeMismatch, mapped
+from biomaj_download.job import RemoteFile, Transferred
+
+log = logging.getLogger("biomaj.download.verify")
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """What a bank wants checked; the length always is."""
+
+    archives: bool = True
+
+
+def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks) -> None:
+    """Return if the fetched file is the one that was announced.
+
+    Raises:
+        SizeMismatch: it is longer or shorter than the server said with the body.
+        DigestMismatch: its md5 is not the one of the listing.
+        ArchiveBroken: it does not unpack.
+        PublishError: this host cannot read it.
+    """
+    name = remote_file.save_as or remote_file.name
+    _check_length(transferred, remote_file, name)
+    _check_md5(transferred, remote_file, name)
+    if checks.archives:
+        check_archive(transferred.part_path, name)
+    log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
+
+
+def _check_length(transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
+    """Hold the file on the disk against what was announced with the body and what was received.
+
+    A listing may be rounded, old or wrong: its size is a hint that is logged, no more.
+    """
+    with mapped({OSError: PublishError}, subject=name):
+        stored_bytes = transferred.part_path.stat().st_size
+    for announced_bytes in (transferred.announced_bytes, transferred.size_bytes):
+        if announced_bytes is not None and announced_bytes != stored_bytes:
+            raise SizeMismatch(name, announced_bytes=announced_bytes, received_bytes=stored_bytes)
+    if remote_file.size_is_exact and remote_file.size_bytes not in (None, 0, stored_bytes):
+        log.debug(
+            "size differs from the listing name=%s listed_bytes=%d received_bytes=%d",
+            name,
+            remote_file.size_bytes,
+            stored_bytes,
+        )
+
+
+def _check_md5(transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
+    if not remote_file.md5:
+        return
+    expected = remote_file.md5.strip().lower()
+    with mapped({OSError: PublishError}, subject=name):
+        received = transferred.digests.get("md5") or _md5(transferred.part_path)
+    if received != expected:
+        raise DigestMismatch(name, announced=f"md5 {expected}", received=received)
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
