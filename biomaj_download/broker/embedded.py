@@ -153,7 +153,7 @@ class Consumption:
         self._unsettled: set[int] = set()
         self._settling: dict[int, Note] = {}
         self._next_look = 0.0
-        self.is_healthy = False
+        self.is_healthy = True
 
     def run(self, outage: Outage) -> None:
         """Claim and settle until there is nothing more to do."""

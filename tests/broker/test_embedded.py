@@ -1,0 +1,97 @@
+"""The queue in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from biomaj_download.broker.embedded import EmbeddedBroker
+from biomaj_download.errors import BrokerError
+from biomaj_download.settings import BrokerSettings, Settings
+from tests.contract.broker import BrokerContract, DeadLetter, consuming, wait_for
+
+
+class TestEmbeddedBroker(BrokerContract):
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "new" / "queue.db"
+
+    @pytest.fixture
+    def settings(self, path):
+        return Settings(broker=BrokerSettings(url=f"sqlite:{path}"))
+
+    @pytest.fixture
+    def dead_letters(self, path):
+        def read() -> list[DeadLetter]:
+            with closing(sqlite3.connect(path)) as connection:
+                rows = connection.execute("SELECT body, message_id, reason FROM dead")
+                return [DeadLetter(*row) for row in rows]
+
+        return read
+
+    def test_messages_wait_for_the_next_start(self, path, broker):
+        broker.publish(b"body", message_id="one")
+        broker.close()
+
+        with consuming(EmbeddedBroker(path)) as consumption:
+            (delivery,) = consumption.take(1)
+
+        assert (delivery.body, delivery.redelivered) == (b"body", False)
+
+    def test_redeliveries_are_counted(self, broker):
+        broker.publish(b"body", message_id="one")
+
+        with consuming(broker) as consumption:
+            (first,) = consumption.take(1)
+            broker.requeue(first)
+            (second,) = consumption.take(1)
+            broker.requeue(second)
+            (third,) = consumption.take(1)
+
+        counts = [d.headers.get("x-delivery-count") for d in (first, second, third)]
+        assert counts == [None, 1, 2]
+
+    def test_settlements_wait_for_a_file_that_is_locked_for_long(
+        self, path, broker, open_one, caplog, monkeypatch
+    ):
+        monkeypatch.setattr("biomaj_download.broker.queue_file.BUSY_TIMEOUT_SECONDS", 0.05)
+        broker.publish(b"body", message_id="one")
+        with consuming(broker) as consumption, closing(sqlite3.connect(path)) as other:
+            (delivery,) = consumption.take(1)
+            other.execute("BEGIN IMMEDIATE")
+
+            broker.accept(delivery)
+            wait_for(lambda: "broker lost" in caplog.text)
+            assert not broker.is_connected()
+            other.rollback()
+            wait_for(broker.is_connected)
+
+        assert "broker back" in caplog.text
+        assert self.first_waiting(open_one()) == b"marker"
+
+    def test_publish_names_the_file_when_it_cannot_store(self, path, broker, monkeypatch):
+        monkeypatch.setattr("biomaj_download.broker.queue_file.BUSY_TIMEOUT_SECONDS", 0.05)
+        impatient = EmbeddedBroker(path)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            with pytest.raises(BrokerError, match=f"{path}: database is locked"):
+                impatient.publish(b"body", message_id="one")
+        impatient.close()
+
+        assert self.first_waiting(broker) == b"marker"
+
+    def test_of_many_messages_all_are_stored_or_none(self, broker):
+        with pytest.raises(BrokerError, match="NOT NULL"):
+            broker.publish_many([(b"body", "one"), (None, "two")])
+
+        assert self.first_waiting(broker) == b"marker"
+
+    def test_a_file_that_is_no_queue_is_named(self, tmp_path):
+        path = tmp_path / "queue.db"
+        path.write_bytes(b"no database" * 1000)
+
+        with pytest.raises(BrokerError, match=f"{path}: file is not a database"):
+            EmbeddedBroker(path)
