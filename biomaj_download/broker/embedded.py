@@ -121,8 +121,9 @@ class EmbeddedBroker(Broker):
         """Stop, carry out the settlements asked for, and close the file."""
         self._orders.closing.set()
         self.stop()
-        if self._consuming not in (None, threading.current_thread()):
-            self._consumed.wait(CLOSE_SECONDS)
+        is_elsewhere = self._consuming not in (None, threading.current_thread())
+        if is_elsewhere and not self._consumed.wait(CLOSE_SECONDS):
+            log.warning("closed while messages are still consumed, after seconds=%d", CLOSE_SECONDS)
         with self._publishing:
             self._file.close()
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -47,6 +49,17 @@ class Claimed(NamedTuple):
     deliveries: int
 
 
+@retry(
+    retry=retry_if_exception_message(match="database is locked"),
+    stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
+)
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Set the journal mode: the one statement that SQLite's own busy timeout does not cover."""
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
 class QueueFile:
     """One connection to the file, for one thread at a time.
 
@@ -60,7 +73,7 @@ class QueueFile:
         )
         synchronous = "FULL" if survives_power_cut else "NORMAL"
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._connection)
             self._connection.execute(f"PRAGMA synchronous={synchronous}")
             with self.transaction():
                 for statement in SCHEMA.split(";"):

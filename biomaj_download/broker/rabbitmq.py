@@ -107,8 +107,9 @@ class RabbitmqBroker(Broker):
         """Stop, have settlements carried out, and close both connections."""
         self._orders.closing.set()
         self.stop()
-        if self._consuming not in (None, threading.current_thread()):
-            self._consumed.wait(CLOSE_SECONDS)
+        is_elsewhere = self._consuming not in (None, threading.current_thread())
+        if is_elsewhere and not self._consumed.wait(CLOSE_SECONDS):
+            log.warning("closed while messages are still consumed, after seconds=%d", CLOSE_SECONDS)
         self._publisher.close()
 
     def _consume_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -88,6 +89,15 @@ class TestEmbeddedBroker(BrokerContract):
             broker.publish_many([(b"body", "one"), (None, "two")])
 
         assert self.first_waiting(broker) == b"marker"
+
+    def test_many_may_open_a_new_file_at_once(self, tmp_path):
+        paths = [tmp_path / f"{number}.db" for number in range(20) for _ in range(8)]
+
+        with ThreadPoolExecutor(8) as pool:
+            brokers = list(pool.map(EmbeddedBroker, paths))
+
+        for broker in brokers:
+            broker.close()
 
     def test_a_file_that_is_no_queue_is_named(self, tmp_path):
         path = tmp_path / "queue.db"

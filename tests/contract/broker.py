@@ -262,7 +262,7 @@ class BrokerContract:
             assert consumption.deliveries.empty()
 
         assert first.body == b"0"
-        assert bodies(given_back) == [b"%d" % number for number in range(1, 20)]
+        assert sorted(bodies(given_back), key=int) == [b"%d" % number for number in range(1, 20)]
 
     def test_what_is_out_at_stop_can_still_be_settled_and_ends_consume(self, broker, open_one):
         broker.publish_many([(b"first", "1"), (b"second", "2"), (b"third", "3")])
