@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import closing
 
 import pytest
@@ -90,14 +91,17 @@ class TestEmbeddedBroker(BrokerContract):
 
         assert self.first_waiting(broker) == b"marker"
 
-    def test_many_may_open_a_new_file_at_once(self, tmp_path):
-        paths = [tmp_path / f"{number}.db" for number in range(20) for _ in range(8)]
+    def test_a_new_file_that_another_process_is_making_is_waited_for(self, tmp_path):
+        path = tmp_path / "queue.db"
+        with closing(sqlite3.connect(path)) as other, ThreadPoolExecutor(1) as pool:
+            other.execute("BEGIN IMMEDIATE")
 
-        with ThreadPoolExecutor(8) as pool:
-            brokers = list(pool.map(EmbeddedBroker, paths))
+            opening = pool.submit(EmbeddedBroker, path)
+            with pytest.raises(FuturesTimeoutError):
+                opening.result(timeout=0.3)
+            other.rollback()
 
-        for broker in brokers:
-            broker.close()
+            opening.result().close()
 
     def test_a_file_that_is_no_queue_is_named(self, tmp_path):
         path = tmp_path / "queue.db"
