@@ -146,7 +146,7 @@ class Consumer:
         accepted = []
         while self._notes:
             tag, settlement = self._notes.popleft()
-            if tag not in self._unsettled:
+            if tag not in self._unsettled or tag in self._put_off:
                 log.warning("settlement dropped tag=%d: settled before", tag)
             elif settlement is Settlement.ACCEPT:
                 self._unsettled.discard(tag)

@@ -21,27 +21,28 @@ class Outage:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._failures = 0
-        self._began = 0.0
+        self._began: float | None = None
+        self._wait_seconds = FIRST_WAIT_SECONDS
         self._logged: set[type[Exception]] = set()
 
     def failed(self, error: Exception, reason: str) -> float:
         """Take note of a failure and return how many seconds to wait before the next try."""
-        if not self._failures:
+        if self._began is None:
             self._began = time.monotonic()
         if type(error) not in self._logged:
             self._logged.add(type(error))
             log.error(
                 "broker lost server=%s, trying again until it is back: %s", self._server, reason
             )
-        wait_seconds = min(FIRST_WAIT_SECONDS * 2.0**self._failures, LONGEST_WAIT_SECONDS)
-        self._failures = min(self._failures + 1, 16)
+        wait_seconds = self._wait_seconds
+        self._wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
         return wait_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads reconnects, no secret
 
     def over(self) -> None:
         """Take note that the broker works."""
-        if self._failures:
+        if self._began is not None:
             seconds = time.monotonic() - self._began
             log.warning("broker back server=%s seconds=%.1f", self._server, seconds)
-        self._failures = 0
+        self._began = None
+        self._wait_seconds = FIRST_WAIT_SECONDS
         self._logged.clear()

@@ -31,11 +31,8 @@ def take_seat(queue_path: Path) -> Seat:
     Raises:
         OSError: the lock file cannot be made.
     """
-    for number in count():
-        seat = take_seat_if_free(queue_path, number)
-        if seat is not None:
-            return seat
-    raise AssertionError("numbers do not end")
+    tries = (take_seat_if_free(queue_path, number) for number in count())
+    return next(seat for seat in tries if seat is not None)
 
 
 def take_seat_if_free(queue_path: Path, number: int) -> Seat | None:

@@ -98,7 +98,7 @@ def test_the_connection_lives_while_all_workers_are_busy_for_many_heartbeats(
     broker.publish_many((b"%d" % number, str(number)) for number in range(16))
 
     def work(delivery):
-        time.sleep(5)
+        time.sleep(4)  # the broker gives up after two heartbeats of a second
         broker.accept(delivery)
 
     with consuming(broker, slots=16) as consumption, ThreadPoolExecutor(16) as pool:

@@ -107,7 +107,9 @@ def test_a_message_whose_dead_letter_cannot_be_stored_comes_again_later(
     broker.publish(b"poison", message_id="one")
 
     with consuming(broker) as consumption:
-        broker.reject(*consumption.take(1), reason="unreadable")
+        (poison,) = consumption.take(1)
+        broker.reject(poison, reason="unreadable")
+        broker.accept(poison)
         assert consumption.is_quiet()
         (again,) = consumption.take(1)
         assert (again.body, again.redelivered) == (b"poison", True)
