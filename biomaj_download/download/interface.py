@@ -1,0 +1,315 @@
+"""`DownloadInterface`: BioMAJ's public doors, over the two methods that a protocol's author writes.
+
+An author writes `entries()` (list a directory) and `fetch()` (bring bytes to a `.part` file);
+listing, matching, retries, verification and publication are done here, the same for all.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+
+import tenacity
+
+from biomaj_download.download.filedict import FileDict, day_of, dict_of, face_of, file_of
+from biomaj_download.download.matching import match_files
+from biomaj_download.download.options import (
+    ARCHIVE_OPTIONS,
+    RETRY_OPTIONS,
+    Option,
+    read_options,
+)
+from biomaj_download.errors import Cancelled, DownloadError, NoMatch, OptionError, TransferError
+from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.pipeline import bring_home, deliver
+from biomaj_download.publish import SafePath, final_path, noon
+from biomaj_download.retry import retryer
+from biomaj_download.verify import Checks
+
+
+class DownloadInterface:
+    """What every downloader does; used by one thread at a time.
+
+    `files_to_download` and `files_to_copy` are lists of dicts that BioMAJ assigns and changes.
+    """
+
+    #: Files that BioMAJ core downloads at once where a bank does not say.
+    files_num_threads: ClassVar[int] = 4
+    #: The options that the protocol obeys.
+    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + ARCHIVE_OPTIONS
+    #: The `timeout` that is shown where none is set; a transfer ends by stalling, not by this.
+    DEFAULT_TIMEOUT_SECONDS: ClassVar[int] = 3600
+
+    def __init__(self) -> None:
+        self.config: Any = None
+        self.files_to_download: list[FileDict] = []
+        self.files_to_copy: list[FileDict] = []
+        self.error = False
+        self.protocol: str | None = None
+        self.server = ""
+        self.rootdir = ""
+        self.credentials: str | None = None
+        self.bank: str | None = None
+        self.mkdir_lock = Lock()
+        self.kill_received = False
+        self.proxy: str | None = None
+        self.proxy_auth: str | None = None
+        self.save_as: str | None = None
+        self.logger = logging.getLogger("biomaj")
+        self.param: dict[str, str] | None = None
+        self.method = "GET"
+        self.offline_dir: str | None = None
+        self.skip_check_uncompress = False
+        self.is_durable = True
+        self.options: dict[str, Any] = {}
+        self.retryer: tenacity.Retrying = retryer()
+        self._time_limit_seconds: float | None = None
+        self._values = read_options(self.OPTIONS, {})
+
+    @classmethod
+    def opened(
+        cls, protocol: str, server: str, remote_dir: str, http_patterns: HttpPatterns | None
+    ) -> DownloadInterface:
+        """Return a downloader as the registry makes it from a request."""
+        raise NotImplementedError
+
+    # What an author writes.
+
+    def entries(self, directory: str = "") -> Listing:
+        """List a directory below the root, once.
+
+        Raises:
+            DownloadError: the server failed; an empty listing is an empty directory.
+        """
+        raise NotImplementedError
+
+    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
+        """Bring the bytes of a file to `part_path`, once.
+
+        Raises:
+            DownloadError: they did not arrive.
+        """
+        raise NotImplementedError
+
+    # How a downloader is told what to do.
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a transfer may take; without `set_timeout` it only may not stall."""
+        return self._time_limit_seconds or self.DEFAULT_TIMEOUT_SECONDS
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._time_limit_seconds = float(seconds) if seconds else None
+
+    def set_timeout(self, timeout: float | None) -> None:
+        """Limit the seconds that one transfer may take."""
+        self.timeout = timeout
+
+    def set_offline_dir(self, offline_dir: str | None) -> None:
+        """Set where files lie that BioMAJ fetched before."""
+        self.offline_dir = offline_dir
+
+    def set_server(self, server: str) -> None:
+        """Set the host, with `:port` where it is not the usual one."""
+        self.server = server
+
+    def set_protocol(self, protocol: str) -> None:
+        """Set the name under which BioMAJ asks a service for this protocol."""
+        self.protocol = protocol
+
+    def set_param(self, param: dict[str, str] | None) -> None:
+        """Set the parameters of a request: query, form or account."""
+        self.param = param
+
+    def set_save_as(self, save_as: str | None) -> None:
+        """Set the name of the result."""
+        self.save_as = save_as
+
+    def set_proxy(self, proxy: str | None, proxy_auth: str | None = None) -> None:
+        """Set the proxy's URL, and its `user:password`."""
+        self.proxy = proxy
+        self.proxy_auth = proxy_auth
+
+    def set_method(self, method: str) -> None:
+        """Set the HTTP method, GET or POST."""
+        self.method = method
+
+    def set_credentials(self, credentials: str | None) -> None:
+        """Set the account: `user:password`."""
+        self.credentials = credentials
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Obey a bank's options; those that the protocol does not know are ignored.
+
+        Raises:
+            OptionError: a value is wrong.
+        """
+        given = {**self.options, **options}
+        self._values = read_options(self.OPTIONS, given)
+        self.options = given
+        self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
+        self.retryer = retryer(self._values["stop_condition"], self._values["wait_policy"])
+
+    def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
+        """Replace the files to download."""
+        self.files_to_download = []
+        for file in files:
+            self._append_file_to_download(file)
+
+    def _append_file_to_download(self, rfile: FileDict | str) -> None:
+        """Take one file: a dict, or a name; a subclass may fill in what it knows."""
+        given = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
+        file_of(given)
+        given["root"] = given.get("root") or self.rootdir
+        given.setdefault("save_as", None)
+        self.files_to_download.append(given)
+
+    def _network_configuration(self) -> None:
+        """Prepare the network before a listing or a download; for subclasses."""
+
+    # What a downloader does.
+
+    def list(self, directory: str = "") -> tuple[Sequence[FileDict], Sequence[FileDict]]:
+        """List a directory below the root: its files and its directories.
+
+        Raises:
+            DownloadError: of the last attempt.
+        """
+        self._network_configuration()
+        listing = self._listing(directory)
+        files, directories = (
+            [dict_of(entry) | {"root": entry.root or self.rootdir} for entry in entries]
+            for entries in (listing.files, listing.directories)
+        )
+        return files, directories
+
+    def _listing(self, directory: str) -> Listing:
+        listing: Listing = self.retryer(self.entries, directory)
+        return listing
+
+    def match(
+        self,
+        patterns: Sequence[str],
+        file_list: Sequence[FileDict],
+        dir_list: Sequence[FileDict] | None = None,
+        prefix: str = "",
+        submatch: bool = False,
+    ) -> None:
+        """Put the files that a pattern takes into `files_to_download`; see `matching`.
+
+        `submatch`: add to those that are there already; nothing need match.
+
+        Raises:
+            NoMatch: no file matches.
+        """
+        self.logger.debug("matching patterns=%s files=%d", patterns, len(file_list))
+        top = Listing(
+            files=tuple(file_of(entry) for entry in file_list),
+            directories=tuple(file_of(entry) for entry in dir_list or ()),
+        )
+        if not submatch:
+            self.files_to_download = []
+        for file in match_files(patterns, top, self._listing, prefix=prefix):
+            self._append_file_to_download(dict_of(file))
+        if not submatch and not self.files_to_download:
+            raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
+
+    def download_or_copy(
+        self, available_files: Sequence[FileDict], root_dir: str, check_exists: bool = True
+    ) -> None:
+        """Move files that the last release holds from `files_to_download` to `files_to_copy`."""
+        here = {face_of(file): file for file in available_files}
+        self.files_to_copy = []
+        missing: list[FileDict] = []
+        for file in self.files_to_download:
+            known = here.get(face_of(file))
+            if known and (not check_exists or _stands_in(root_dir, known["name"])):
+                self.files_to_copy.append(known | {"root": root_dir})
+            else:
+                missing.append(file)
+        self.files_to_download = missing
+
+    def download(self, local_dir: str, keep_dirs: bool = True) -> Sequence[FileDict]:
+        """Bring all `files_to_download` home; return them, with `download_time` in seconds.
+
+        Raises:
+            DownloadError: a file did not come after the last attempt; its dict has `error`.
+        """
+        self._network_configuration()
+        for rfile in self.files_to_download:
+            if self.kill_received:
+                raise Cancelled(f"{rfile['name']}: the download was cancelled")
+            self._download_one(rfile, Path(local_dir), keep_dirs)
+        return self.files_to_download
+
+    def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
+        started = time.monotonic()
+        path = final_path(local_dir, self.target_name(rfile), keep_directories=keep_dirs)
+        try:
+            deliver(lambda: self._bring(path, rfile), path, self.retryer)
+        except DownloadError:
+            self.error = rfile["error"] = True
+            raise
+        rfile["error"] = False
+        rfile["download_time"] = time.monotonic() - started
+
+    def target_name(self, rfile: FileDict) -> str:
+        """Return the name that a file gets below the download directory."""
+        return str(rfile.get("save_as") or rfile["name"])
+
+    def _bring(self, path: SafePath, rfile: FileDict) -> None:
+        if self._download(str(path), rfile):
+            raise TransferError(f"{rfile['name']}: the downloader reported a failure")
+
+    def _download(self, file_path: str, rfile: FileDict) -> bool:
+        """Bring one file home, once; False: it is there.
+
+        A subclass that moves bytes in its own way overrides this, and may return True to fail.
+        """
+        published = bring_home(self, file_of(rfile), SafePath(Path(file_path)))
+        rfile["size"] = published.size_bytes
+        return False
+
+    def checks(self) -> Checks:
+        """Return what the bank wants checked."""
+        return Checks(archives=not self.skip_check_uncompress)
+
+    def set_permissions(self, path: str, file: Mapping[str, Any]) -> None:
+        """Give a file on this host the day of its listing."""
+        day = day_of(file)
+        if day is not None:
+            os.utime(path, (noon(day).timestamp(),) * 2)
+
+    def chroot(self, cwd: str) -> None:
+        """Change the directory; a protocol without one has nothing to change."""
+
+    def close(self) -> None:
+        """Let go of what the downloader holds."""
+
+
+def list_of(patterns: Sequence[str]) -> str:
+    """Return patterns as they are shown in an error."""
+    return ", ".join(repr(pattern) for pattern in patterns)
+
+
+def _stands_in(root_dir: str, name: str) -> bool:
+    return (Path(root_dir) / name.lstrip("/")).exists()
+
+
+def one_file(files: Sequence[FileDict | str] | FileDict | str) -> FileDict | str:
+    """Return the only file; direct protocols take one name or dict.
+
+    Raises:
+        OptionError: there are more, or none.
+    """
+    if isinstance(files, str | dict):
+        return files
+    if len(files) != 1:
+        raise OptionError(f"direct download: expected one file, got {len(files)}")
+    return files[0]

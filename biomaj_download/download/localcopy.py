@@ -1,0 +1,108 @@
+"""The protocol `local`: files of this host, copied or hard-linked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import ClassVar
+
+from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.download.options import RETRY_OPTIONS, Option
+from biomaj_download.errors import AccessDenied, PublishError, RemoteFileMissing, mapped
+from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.verify import Checks
+
+_SOURCE_ERRORS: dict[type[Exception], type[RemoteFileMissing | AccessDenied]] = {
+    FileNotFoundError: RemoteFileMissing,
+    NotADirectoryError: RemoteFileMissing,
+    IsADirectoryError: RemoteFileMissing,
+    PermissionError: AccessDenied,
+}
+
+
+class LocalDownload(DownloadInterface):
+    """Files below a directory of this host; `use_hardlinks` where the file system can."""
+
+    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS
+
+    def __init__(self, rootdir: str, use_hardlinks: bool = False) -> None:
+        super().__init__()
+        self.rootdir = rootdir
+        self.use_hardlinks = use_hardlinks
+        self.protocol = "local"
+
+    @classmethod
+    def opened(
+        cls, protocol: str, server: str, remote_dir: str, http_patterns: HttpPatterns | None
+    ) -> LocalDownload:
+        """Return a downloader of the files below `remote_dir`."""
+        return cls(remote_dir)
+
+    def entries(self, directory: str = "") -> Listing:
+        """List a directory of this host."""
+        path = Path(self.rootdir, directory.lstrip("/"))
+        files: list[RemoteFile] = []
+        directories: list[RemoteFile] = []
+        with mapped({**_SOURCE_ERRORS, OSError: RemoteFileMissing}, subject=str(path)):
+            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+                status = entry.stat() if entry.is_dir() or entry.is_file() else None
+                if status is not None:
+                    kept = directories if entry.is_dir() else files
+                    kept.append(_remote_file(entry.name, status, self.rootdir))
+        return Listing(files=tuple(files), directories=tuple(directories))
+
+    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
+        """Copy or link a file."""
+        source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
+        started = time.monotonic()
+        with mapped(_SOURCE_ERRORS, subject=str(source)), source.open("rb") as opened:
+            status = os.fstat(opened.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise RemoteFileMissing(f"{source}: expected a regular file")
+        with mapped({OSError: PublishError}, subject=str(part_path)):
+            part_path.unlink(missing_ok=True)
+            if not (self.use_hardlinks and _linked(source, part_path)):
+                shutil.copyfile(source, part_path)
+        return Transferred(
+            part_path=part_path,
+            size_bytes=status.st_size,
+            modified_at=_instant(status),
+            seconds=time.monotonic() - started,
+        )
+
+    def checks(self) -> Checks:
+        """Files of this host are taken as they are."""
+        return Checks(archives=False)
+
+
+def _linked(source: Path, part_path: Path) -> bool:
+    """Link a file; False where it lies on another file system."""
+    try:
+        os.link(source, part_path)
+    except OSError:
+        return False
+    return True
+
+
+def _instant(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, timezone.utc)
+
+
+def _remote_file(name: str, status: os.stat_result, root: str) -> RemoteFile:
+    face = f"{name} {status.st_size} {status.st_mtime_ns}"
+    return RemoteFile(
+        name=name,
+        root=root,
+        size_bytes=status.st_size,
+        day=_instant(status).astimezone().date(),
+        modified_at=_instant(status),
+        hash=hashlib.md5(face.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest(),
+        permissions=stat.filemode(status.st_mode),
+        group=str(status.st_gid),
+        user=str(status.st_uid),
+    )

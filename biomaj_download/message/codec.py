@@ -1,0 +1,215 @@
+"""Operation bytes <-> `Job` and `FileList`: the only reader and writer of the wire schema.
+
+A message of a newer client may carry fields and enum values we do not know; those that we need
+are named in the error, with the bank and session where they can be read, so that the message can
+be counted there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from biomaj_download.errors import MessageError
+from biomaj_download.job import HttpPatterns, Job, Kind, RemoteFile
+from biomaj_download.message import downmessage_pb2 as wire
+
+_KINDS = {wire.Operation.LIST: Kind.LIST, wire.Operation.DOWNLOAD: Kind.DOWNLOAD}
+#: What a page of listings is read with where the bank sets nothing (the wire's own defaults).
+DEFAULT_PATTERNS = HttpPatterns(
+    dir_line=wire.DownloadFile.HttpParse().dir_line,
+    file_line=wire.DownloadFile.HttpParse().file_line,
+)
+
+
+class UnreadableMessage(MessageError):
+    """A message that is no request; `bank` and `session` where they could be read."""
+
+    def __init__(self, text: str, *, bank: str = "", session: str = "") -> None:
+        super().__init__(text)
+        self.bank = bank
+        self.session = session
+
+
+def read_operation(body: bytes) -> wire.Operation:
+    """Return the message, even where required fields are missing.
+
+    Raises:
+        UnreadableMessage: these bytes are no Operation at all.
+    """
+    operation = wire.Operation()
+    try:
+        operation.MergeFromString(body)
+    except DecodeError as error:
+        raise UnreadableMessage(
+            f"message: expected an Operation, got {len(body)} bytes that are none: {error}"
+        ) from error
+    return operation
+
+
+def decode(body: bytes) -> Job:
+    """Return the request in a message.
+
+    Raises:
+        UnreadableMessage: it is none that we can work on.
+    """
+    operation = read_operation(body)
+    return job_of(operation)
+
+
+def job_of(operation: wire.Operation) -> Job:
+    """Return the request in an Operation that is at hand as a message object."""
+    bank, session = operation.download.bank, operation.download.session
+    problem = _problem(operation)
+    if problem:
+        raise UnreadableMessage(f"message: {problem}", bank=bank, session=session)
+    download = operation.download
+    remote = download.remote_file
+    return Job(
+        kind=_KINDS[operation.type],
+        bank=bank,
+        session=session,
+        local_dir=Path(download.local_dir),
+        protocol=wire.DownloadFile.Protocol.Name(remote.protocol).lower(),
+        server=remote.server,
+        remote_dir=remote.remote_dir,
+        files=tuple(file_of(file) for file in remote.files),
+        matches=tuple(remote.matches),
+        params={param.name: param.value for param in remote.param},
+        http_patterns=_patterns_of(remote.http_parse) if remote.HasField("http_parse") else None,
+        save_as=remote.save_as or None,
+        credentials=remote.credentials or None,
+        proxy=download.proxy.proxy or None,
+        proxy_auth=download.proxy.proxy_auth or None,
+        method=wire.DownloadFile.HTTP_METHOD.Name(download.http_method),
+        timeout_seconds=download.timeout_download or None,
+        options=dict(download.options),
+        trace_id=operation.trace.trace_id or None,
+        span_id=operation.trace.span_id or None,
+    )
+
+
+def _problem(operation: wire.Operation) -> str | None:
+    """Say what keeps an Operation from being a request; None: nothing."""
+    if not operation.HasField("type"):
+        return "expected type LIST or DOWNLOAD, got none that is known"
+    if operation.type not in _KINDS:
+        name = wire.Operation.OPERATION.Name(operation.type)
+        return f"expected type LIST or DOWNLOAD, got {name}"
+    # A file's root may be left out: the bank's remote_dir stands for it.
+    missing = [path for path in operation.FindInitializationErrors() if not path.endswith(".root")]
+    if missing:
+        return f"expected the required fields, without a known value: {', '.join(missing)}"
+    if not operation.HasField("download"):
+        return "expected a field `download`, got none"
+    if operation.type == wire.Operation.LIST and not operation.download.remote_file.matches:
+        return "expected at least one pattern in `matches` of a LIST, got none"
+    if operation.type == wire.Operation.DOWNLOAD and not operation.download.remote_file.files:
+        return "expected at least one file in `remote_file.files` of a DOWNLOAD, got none"
+    return None
+
+
+def encode_file_list(files: Iterable[RemoteFile]) -> bytes:
+    """Return the serialized FileList that answers a LIST request."""
+    message = wire.FileList()
+    for file in files:
+        fill_file(message.files.add(), file)
+    return message.SerializeToString()
+
+
+def decode_file_list(body: bytes) -> tuple[RemoteFile, ...]:
+    """Return the files of a serialized FileList.
+
+    Raises:
+        UnreadableMessage: these bytes are none.
+    """
+    try:
+        message = wire.FileList.FromString(body)
+    except DecodeError as error:
+        raise UnreadableMessage(f"file list: expected a FileList: {error}") from error
+    return tuple(file_of(file) for file in message.files)
+
+
+def fill_file(message: Any, file: RemoteFile) -> None:
+    """Write a file into a wire File."""
+    message.name = file.name
+    message.root = file.root
+    message.url = file.url
+    if file.save_as is not None:
+        message.save_as = file.save_as
+    metadata = message.metadata
+    metadata.permissions = file.permissions
+    metadata.group = file.group
+    metadata.size = file.size_bytes or 0
+    metadata.format = file.format
+    if file.hash is not None:
+        metadata.hash = file.hash
+    if file.md5 is not None:
+        metadata.md5 = file.md5
+    if file.day is not None:
+        metadata.year, metadata.month, metadata.day = (
+            file.day.year,
+            file.day.month,
+            file.day.day,
+        )
+
+
+def file_of(message: Any) -> RemoteFile:
+    """Return the file in a wire File; a size of 0 means that none is known."""
+    metadata = message.metadata
+    return RemoteFile(
+        name=message.name,
+        root=message.root,
+        save_as=message.save_as or None,
+        url=message.url,
+        size_bytes=metadata.size or None,
+        size_is_exact=False,
+        day=day_of(metadata.year, metadata.month, metadata.day),
+        hash=metadata.hash or None,
+        md5=metadata.md5 or None,
+        permissions=metadata.permissions,
+        group=metadata.group,
+        format=metadata.format,
+    )
+
+
+def day_of(year: int, month: int, day: int) -> date | None:
+    """Return a calendar day; None where the numbers are unset or no day."""
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _patterns_of(message: Any) -> HttpPatterns | None:
+    """Return a site's own patterns; None where they are the defaults."""
+    patterns = HttpPatterns(
+        dir_line=message.dir_line,
+        file_line=message.file_line,
+        dir_name=message.dir_name,
+        dir_date=message.dir_date,
+        file_name=message.file_name,
+        file_date=message.file_date,
+        file_date_format=message.file_date_format or None,
+        file_size=message.file_size,
+    )
+    return None if patterns == DEFAULT_PATTERNS else patterns
+
+
+def new_operation(kind: Kind, *, bank: str, session: str, local_dir: str) -> wire.Operation:
+    """Return an Operation with its required frame, to be filled by the client."""
+    operation = wire.Operation()
+    operation.type = wire.Operation.LIST if kind is Kind.LIST else wire.Operation.DOWNLOAD
+    operation.download.bank = bank
+    operation.download.session = session
+    operation.download.local_dir = local_dir
+    return operation
+
+
+def fill_options(operation: wire.Operation, options: Mapping[str, str]) -> None:
+    """Write a bank's options into a message; the wire knows text only."""
+    operation.download.options.update({name: str(value) for name, value in options.items()})

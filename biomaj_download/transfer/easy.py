@@ -1,0 +1,101 @@
+"""A `TransferRequest` in, a configured `pycurl.Curl` out, as a table of options.
+
+Each option is named with the reason; the meanings are at https://curl.se/libcurl/c/ under
+CURLOPT_<name>. A handle is reset before it is used again: its connections and TLS sessions stay.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import certifi
+import pycurl
+
+from biomaj_download.settings import TransferSettings
+from biomaj_download.transfer.request import Sink, TransferRequest
+
+_SCHEMES = (
+    pycurl.PROTO_HTTP
+    | pycurl.PROTO_HTTPS
+    | pycurl.PROTO_FTP
+    | pycurl.PROTO_FTPS
+    | pycurl.PROTO_SFTP
+)
+#: A server must not send us elsewhere than the web or an FTP server (never file:, smb:...).
+_REDIRECT_SCHEMES = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS | pycurl.PROTO_FTP | pycurl.PROTO_FTPS
+
+#: libcurl in a wheel knows no path of this host; Debian's bundle holds the site's own authorities.
+_SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+AUTHORITIES_FILE = (
+    _SYSTEM_AUTHORITIES if os.path.exists(_SYSTEM_AUTHORITIES) else certifi.where()  # noqa: PTH110
+)
+
+_ALWAYS: dict[int, Any] = {
+    pycurl.NOSIGNAL: 1,  # threads: no SIGALRM
+    pycurl.PROTOCOLS: _SCHEMES,
+    pycurl.REDIR_PROTOCOLS: _REDIRECT_SCHEMES,
+    pycurl.FOLLOWLOCATION: 1,
+    pycurl.MAXREDIRS: 10,
+    pycurl.FAILONERROR: 1,  # an error page is never written
+    pycurl.OPT_FILETIME: 1,  # Last-Modified, MDTM
+    pycurl.TCP_NODELAY: 1,
+    pycurl.FTP_SKIP_PASV_IP: 1,  # servers behind NAT announce private addresses
+    pycurl.HTTP_CONTENT_DECODING: 0,  # a .gz stays a .gz
+    pycurl.USERAGENT: "biomaj_download",
+    pycurl.CAINFO: AUTHORITIES_FILE,
+    pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+    pycurl.BUFFERSIZE: 512 * 1024,
+    # Multiplexing would make a file wait for another's connection to be set up.
+    pycurl.PIPEWAIT: 0,
+}
+
+
+class _Nothing:
+    """Takes a body that nobody wants."""
+
+    def write(self, chunk: bytes, /) -> int:
+        return len(chunk)
+
+
+_NOTHING: Sink = _Nothing()
+
+
+def configure(curl: pycurl.Curl, request: TransferRequest, settings: TransferSettings) -> None:
+    """Make a new or used handle ready for a request."""
+    curl.reset()
+    for option, value in _options(request, settings).items():
+        curl.setopt(option, value)
+
+
+def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
+    options = {
+        **_ALWAYS,
+        pycurl.URL: request.url,
+        pycurl.WRITEDATA: request.sink or _NOTHING,
+        pycurl.CONNECTTIMEOUT: settings.connect_timeout_seconds,
+        pycurl.LOW_SPEED_LIMIT: settings.low_speed_limit_bytes,
+        pycurl.LOW_SPEED_TIME: settings.low_speed_seconds,
+        # The low-speed limit does not cover the FTP control connection.
+        pycurl.FTP_RESPONSE_TIMEOUT: request.response_timeout_seconds
+        or settings.ftp_response_timeout_seconds,
+    }
+    if request.head_only:
+        options[pycurl.NOBODY] = 1
+    if request.post_body is not None:
+        options[pycurl.POSTFIELDS] = request.post_body
+    if request.timeout_seconds is not None:
+        options[pycurl.TIMEOUT_MS] = int(request.timeout_seconds * 1000)
+    if request.on_header is not None:
+        options[pycurl.HEADERFUNCTION] = request.on_header
+    if request.credentials:
+        user, _, password = request.credentials.partition(":")
+        options[pycurl.USERNAME] = user
+        options[pycurl.PASSWORD] = password
+    if request.proxy:
+        options[pycurl.PROXY] = request.proxy
+    if request.proxy_auth:
+        user, _, password = request.proxy_auth.partition(":")
+        options[pycurl.PROXYUSERNAME] = user
+        options[pycurl.PROXYPASSWORD] = password
+    return {**options, **request.options}

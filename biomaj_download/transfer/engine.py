@@ -1,0 +1,291 @@
+"""Move bytes: one thread, one libcurl multi handle, limits in all and per host.
+
+In: a `TransferRequest`, from any thread.  Out: a `Future` of its `TransferResult`.
+The engine moves each request once and never retries.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import threading
+import time
+from collections import defaultdict, deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+
+import pycurl
+
+from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
+from biomaj_download.settings import TransferSettings
+from biomaj_download.transfer.easy import configure
+from biomaj_download.transfer.outcome import error_of
+from biomaj_download.transfer.request import TransferRequest, TransferResult
+
+log = logging.getLogger("biomaj.download.engine")
+
+#: The loop looks around at least so often, whatever libcurl's timer says.
+LONGEST_WAIT_SECONDS = 1.0
+#: Seconds by which libcurl's own clock may fire before the request's time is quite up.
+_TIMER_SLACK_SECONDS = 0.01
+
+
+@dataclass(eq=False)
+class _Transfer:
+    """One request on its way: waiting in its host's queue, then on a handle, then answered."""
+
+    request: TransferRequest
+    host: str
+    future: Future[TransferResult] = field(default_factory=Future)
+
+
+class Engine:
+    """Moves bytes for many requests on one libcurl multi handle.
+
+    Only the engine's own thread touches pycurl; `submit`, `move` and `close` may be called from
+    any thread. `stopping` may be set by its owner: all transfers then end as cancelled.
+    """
+
+    def __init__(self, settings: TransferSettings) -> None:
+        self._settings = settings
+        self._inbox: deque[_Transfer] = deque()
+        self._waiting: dict[str, deque[_Transfer]] = defaultdict(deque)
+        self._running: dict[pycurl.Curl, _Transfer] = {}
+        self._running_per_host: dict[str, int] = defaultdict(int)
+        self._idle: list[pycurl.Curl] = []
+        self._closing = threading.Event()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_reader, select.EPOLLIN)
+        self._timer_due: float | None = None
+        self._multi = self._new_multi()
+        self._thread = threading.Thread(target=self._run, name="transfer-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: TransferRequest) -> Future[TransferResult]:
+        """Queue a request; the future ends with its result, or with a `DownloadError`."""
+        transfer = _Transfer(request, _host_of(request.url))
+        self._inbox.append(transfer)
+        self._wake()
+        if self._closing.is_set() and not self._thread.is_alive():
+            self._answer_rest()
+        return transfer.future
+
+    def move(self, request: TransferRequest) -> TransferResult:
+        """Move one request and wait for it.
+
+        Raises:
+            DownloadError: the transfer failed.
+        """
+        return self.submit(request).result()
+
+    def close(self) -> None:
+        """End all transfers as cancelled, and the thread."""
+        self._closing.set()
+        self._wake()
+        self._thread.join()
+
+    def _wake(self) -> None:
+        try:
+            self._wake_writer.send(b"\0")
+        except OSError:
+            pass  # the buffer is full of wake-ups, or the engine is closed: it needs none
+
+    # All below runs on the engine's thread.
+
+    def _new_multi(self) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch_socket)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        multi.setopt(pycurl.M_MAXCONNECTS, self._settings.max_connections)
+        return multi
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._take_inbox()
+                self._start_waiting()
+                self._step()
+                self._collect()
+        finally:
+            self._closing.set()
+            self._answer_rest()
+            self._multi.close()
+            self._epoll.close()
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+    def _take_inbox(self) -> None:
+        while self._inbox:
+            transfer = self._inbox.popleft()
+            self._waiting[transfer.host].append(transfer)
+
+    def _start_waiting(self) -> None:
+        """Start what the limits allow, one file a host in turn."""
+        started = True
+        while started and len(self._running) < self._settings.max_connections:
+            started = False
+            for host in list(self._waiting):
+                if self._running_per_host[host] < self._limit_of(host):
+                    self._start(self._waiting[host].popleft())
+                    started = True
+                    if not self._waiting[host]:
+                        del self._waiting[host]
+                if len(self._running) >= self._settings.max_connections:
+                    return
+
+    def _limit_of(self, host: str) -> int:
+        scheme, _, name = host.partition("://")
+        configured = self._settings.host_connections
+        default = (
+            self._settings.http_connections_per_host
+            if scheme.startswith("http")
+            else self._settings.ftp_connections_per_host
+        )
+        return configured.get(name, configured.get(name.rpartition(":")[0], default))
+
+    def _start(self, transfer: _Transfer) -> None:
+        if not transfer.future.set_running_or_notify_cancel():
+            return
+        curl = self._idle.pop() if self._idle else pycurl.Curl()
+        try:
+            configure(curl, transfer.request, self._settings)
+        except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
+            transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
+            return
+        self._running[curl] = transfer
+        self._running_per_host[transfer.host] += 1
+        self._multi.add_handle(curl)
+
+    def _step(self) -> None:
+        """Wait for sockets, the timer or a wake-up, and let libcurl work on what is ready."""
+        for descriptor, events in self._epoll.poll(self._wait_seconds()):
+            if descriptor == self._wake_reader.fileno():
+                self._drain_wake_ups()
+            else:
+                self._multi.socket_action(descriptor, _curl_events(events))
+        if self._timer_due is not None and time.monotonic() >= self._timer_due:
+            self._timer_due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _wait_seconds(self) -> float:
+        if self._inbox:
+            return 0
+        if self._timer_due is None:
+            return LONGEST_WAIT_SECONDS
+        return min(max(self._timer_due - time.monotonic(), 0), LONGEST_WAIT_SECONDS)
+
+    def _drain_wake_ups(self) -> None:
+        try:
+            while self._wake_reader.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _watch_socket(self, action: int, descriptor: int, _multi: object, watched: object) -> None:
+        """Keep epoll as libcurl wants it (CURLMOPT_SOCKETFUNCTION)."""
+        if action == pycurl.POLL_REMOVE:
+            try:
+                self._epoll.unregister(descriptor)
+            except OSError:
+                pass  # libcurl closed it first, and the kernel has forgotten it
+            self._multi.assign(descriptor, None)
+            return
+        mask = (select.EPOLLIN if action & pycurl.POLL_IN else 0) | (
+            select.EPOLLOUT if action & pycurl.POLL_OUT else 0
+        )
+        if watched is None:
+            try:
+                self._epoll.register(descriptor, mask)
+            except FileExistsError:
+                self._epoll.modify(descriptor, mask)
+            self._multi.assign(descriptor, self)
+        else:
+            self._epoll.modify(descriptor, mask)
+
+    def _set_timer(self, wait_milliseconds: int) -> None:
+        """Remember when libcurl wants to be called (CURLMOPT_TIMERFUNCTION; -1: not)."""
+        self._timer_due = (
+            None if wait_milliseconds < 0 else time.monotonic() + wait_milliseconds / 1000
+        )
+
+    def _collect(self) -> None:
+        """Answer the transfers that have ended."""
+        while True:
+            _queued, succeeded, failed = self._multi.info_read()
+            if not succeeded and not failed:
+                return
+            for curl in succeeded:
+                self._end(curl, 0, "")
+            for curl, code, text in failed:
+                self._end(curl, code, text)
+
+    def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
+        transfer = self._running.pop(curl)
+        self._running_per_host[transfer.host] -= 1
+        self._multi.remove_handle(curl)
+        answer = _answer_of(curl, code, text, transfer.request)
+        self._idle.append(curl)
+        if isinstance(answer, DownloadError):
+            transfer.future.set_exception(answer)
+        else:
+            transfer.future.set_result(answer)
+
+    def _answer_rest(self) -> None:
+        """Tell all who still wait that the engine is closed."""
+        self._take_inbox()
+        for curl in self._running:
+            self._multi.remove_handle(curl)
+        transfers = [*self._running.values()]
+        transfers += [transfer for queue in self._waiting.values() for transfer in queue]
+        self._running.clear()
+        self._waiting.clear()
+        for transfer in transfers:
+            if not transfer.future.done():
+                transfer.future.set_exception(Cancelled("transfer: the process is stopping"))
+
+
+def _host_of(url: str) -> str:
+    """Return what a limit is counted by: scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _curl_events(events: int) -> int:
+    ready = 0
+    if events & (select.EPOLLIN | select.EPOLLHUP):
+        ready |= pycurl.CSELECT_IN
+    if events & select.EPOLLOUT:
+        ready |= pycurl.CSELECT_OUT
+    if events & select.EPOLLERR:
+        ready |= pycurl.CSELECT_ERR
+    return ready
+
+
+def _answer_of(
+    curl: pycurl.Curl, code: int, text: str, request: TransferRequest
+) -> TransferResult | DownloadError:
+    status = curl.getinfo(pycurl.RESPONSE_CODE)
+    seconds = curl.getinfo(pycurl.TOTAL_TIME)
+    if code == pycurl.E_WRITE_ERROR:
+        return PublishError(f"the file cannot be written: {text}")
+    if code:
+        limit = request.timeout_seconds
+        timed_out = limit is not None and seconds >= limit - _TIMER_SLACK_SECONDS
+        return error_of(code, text, url=request.url, status=status, total_timed_out=timed_out)
+    filetime = curl.getinfo(pycurl.INFO_FILETIME)
+    announced = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD)
+    return TransferResult(
+        status=status,
+        received_bytes=int(curl.getinfo(pycurl.SIZE_DOWNLOAD)),
+        announced_bytes=int(announced) if announced >= 0 else None,
+        modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
+        effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
+        content_type=curl.getinfo(pycurl.CONTENT_TYPE),
+        seconds=seconds,
+    )

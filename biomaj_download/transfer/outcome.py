@@ -1,0 +1,102 @@
+"""libcurl's result code and the server's answer in, an error of ours out.
+
+In: what `CurlMulti.info_read` says of one transfer.  Out: the error it means, never a boolean.
+Codes: https://curl.se/libcurl/c/libcurl-errors.html
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+import pycurl
+
+from biomaj_download.errors import (
+    AccessDenied,
+    BadStatus,
+    Cancelled,
+    ConnectFailed,
+    DownloadError,
+    HostNotFound,
+    PublishError,
+    RemoteFileMissing,
+    Stalled,
+    TimedOut,
+    TransferError,
+    Truncated,
+    UntrustedPeer,
+)
+
+#: libcurl's code -> what it means here; all others are plain transfer errors.
+_BY_CODE: dict[int, type[DownloadError]] = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: HostNotFound,
+    pycurl.E_COULDNT_RESOLVE_HOST: HostNotFound,
+    pycurl.E_COULDNT_CONNECT: ConnectFailed,
+    pycurl.E_FTP_CANT_GET_HOST: ConnectFailed,
+    pycurl.E_FTP_ACCEPT_TIMEOUT: Stalled,
+    pycurl.E_REMOTE_ACCESS_DENIED: AccessDenied,
+    pycurl.E_LOGIN_DENIED: AccessDenied,
+    pycurl.E_REMOTE_FILE_NOT_FOUND: RemoteFileMissing,
+    pycurl.E_FTP_COULDNT_RETR_FILE: RemoteFileMissing,
+    pycurl.E_PARTIAL_FILE: Truncated,
+    pycurl.E_GOT_NOTHING: ConnectFailed,
+    pycurl.E_SEND_ERROR: ConnectFailed,
+    pycurl.E_RECV_ERROR: ConnectFailed,
+    pycurl.E_SSL_CONNECT_ERROR: ConnectFailed,
+    pycurl.E_PEER_FAILED_VERIFICATION: UntrustedPeer,
+    pycurl.E_SSL_CACERT_BADFILE: UntrustedPeer,
+    pycurl.E_SSL_ISSUER_ERROR: UntrustedPeer,
+    pycurl.E_ABORTED_BY_CALLBACK: Cancelled,
+    pycurl.E_WRITE_ERROR: PublishError,
+}
+_BY_STATUS: dict[int, type[DownloadError]] = {
+    401: AccessDenied,
+    403: AccessDenied,
+    404: RemoteFileMissing,
+    407: AccessDenied,
+    410: RemoteFileMissing,
+}
+_USERINFO = re.compile(r"(?<=://)[^/\s@]*@")
+
+
+def redact(text: str) -> str:
+    """Return text without the user and password that a URL in it may carry."""
+    return _USERINFO.sub("***@", text)
+
+
+def redact_url(url: str) -> str:
+    """Return a URL without user, password and query: all three may hold secrets."""
+    parts = urlsplit(url)
+    netloc = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+
+
+def error_of(
+    code: int, text: str, *, url: str, status: int, total_timed_out: bool
+) -> DownloadError:
+    """Return what a failed transfer means.
+
+    `total_timed_out`: the request's own time was up, not the low-speed or connect limit, which
+    share libcurl's code 28.
+    """
+    subject = redact_url(url)
+    if code == pycurl.E_HTTP_RETURNED_ERROR:
+        return status_error(subject, status)
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        return (TimedOut if total_timed_out else Stalled)(f"{subject}: {redact(text)}")
+    if code == pycurl.E_SSH and "key" in text.lower():
+        return UntrustedPeer(f"{subject}: {redact(text)}")
+    kind = _BY_CODE.get(code, TransferError)
+    reply = f" (server's reply {status})" if status else ""
+    return kind(f"{subject}: {redact(text) or pycurl_name(code)}{reply}")
+
+
+def status_error(subject: str, status: int) -> DownloadError:
+    """Return what an HTTP status that is no success means."""
+    kind = _BY_STATUS.get(status, BadStatus)
+    return kind(f"{subject}: expected the file, got HTTP status {status}")
+
+
+def pycurl_name(code: int) -> str:
+    """Return libcurl's name for a result code that came without a text."""
+    return f"libcurl result {code}"
