@@ -1,0 +1,1 @@
+"""What servers answer when asked for a directory: text in, a `Listing` out."""
