@@ -200,7 +200,7 @@ def _dos_day(first: str, second: str, third: str) -> tuple[int, int, int]:
         return int(first), int(second), int(third)
     year = four_digit_year(int(third))
     month, day = int(first), int(second)
-    return (year, month, day) if month <= 12 else (year, day, month)  # noqa: PLR2004
+    return (year, month, day) if month <= 12 else (year, day, month)
 
 
 def _mlsd_row(line: str) -> _Row | None:
