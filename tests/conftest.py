@@ -1,0 +1,106 @@
+"""Real servers for all tests: each starts with the first test that asks for it.
+
+A server that cannot run here skips its tests, by name; where `CI` is set it fails them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.servers.faulty_http import FaultyHttpServer
+from tests.servers.nginx import NginxServer
+from tests.servers.process import MissingServer, Server
+from tests.servers.rabbitmq import RabbitmqServer
+from tests.servers.redis import RedisServer
+from tests.servers.rsyncd import RsyncServer
+from tests.servers.sshd import SshServer
+from tests.servers.vsftpd import Tls, VsftpdServer
+
+
+def pytest_sessionstart():
+    """Let a terminated run stop its servers as an interrupted one does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def started_servers():
+    """The servers of this run; closed in the end."""
+    servers: list[Server] = []
+    yield servers
+    for server in reversed(servers):
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def _servers_run_again(started_servers):
+    """Start the servers again that a test stopped."""
+    yield
+    for server in started_servers:
+        server.start()
+
+
+@pytest.fixture(scope="session")
+def start_server(started_servers):
+    """Start a server, or skip or fail the test where it cannot run."""
+
+    def start(make, *arguments):
+        try:
+            server = make(*arguments)
+        except MissingServer as missing:
+            if os.environ.get("CI"):
+                pytest.fail(str(missing), pytrace=False)
+            pytest.skip(str(missing))
+        started_servers.append(server)
+        server.start()
+        return server
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(start_server):
+    return start_server(RabbitmqServer)
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_server):
+    return start_server(RedisServer)
+
+
+@pytest.fixture(scope="session")
+def nginx(start_server):
+    return start_server(NginxServer)
+
+
+@pytest.fixture(scope="session")
+def ftp_server(start_server):
+    return start_server(VsftpdServer)
+
+
+@pytest.fixture(scope="session")
+def ftps_server(start_server):
+    return start_server(VsftpdServer, Tls.EXPLICIT)
+
+
+@pytest.fixture(scope="session")
+def ftps_implicit_server(start_server):
+    return start_server(VsftpdServer, Tls.IMPLICIT)
+
+
+@pytest.fixture(scope="session")
+def ssh_server(start_server):
+    return start_server(SshServer)
+
+
+@pytest.fixture(scope="session")
+def rsync_server(start_server):
+    return start_server(RsyncServer)
+
+
+@pytest.fixture
+def faulty_http():
+    with FaultyHttpServer() as server:
+        yield server

@@ -1,0 +1,85 @@
+"""An nginx of its own: one folder of documents over HTTP and HTTPS."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from tests.servers.process import Server, free_port
+from tests.servers.tls import issue_certificate
+
+CONFIG = """\
+{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+  log_format requests '$connection $request_method $uri $status';
+  access_log {folder}/access.log requests;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  default_type application/octet-stream;
+  sendfile on;
+  keepalive_requests 100000;
+  server {{
+    listen {host}:{port};
+    listen {host}:{https_port} ssl;
+    ssl_certificate {tls.cert_file};
+    ssl_certificate_key {tls.key_file};
+    root {root};
+    autoindex on;
+  }}
+}}
+"""
+
+
+class NginxServer(Server):
+    """nginx; `root` is its documents, `access_log` has `connection method path status` a line."""
+
+    program = "nginx"
+    package = "nginx"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.https_port = free_port()
+        self.root = self.folder / "root"
+        self.root.mkdir()
+        self.access_log = self.folder / "access.log"
+        certificate = issue_certificate(self.folder)
+        self.ca_file: Path = certificate.ca_file
+        self._config_path = self.folder / "nginx.conf"
+        self._config_path.write_text(
+            CONFIG.format(
+                user="user root;" if os.geteuid() == 0 else "",
+                folder=self.folder,
+                host=self.host,
+                port=self.port,
+                https_port=self.https_port,
+                tls=certificate,
+                root=self.root,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        """Return the HTTP URL of `root`, without a last slash."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def https_url(self) -> str:
+        """Return the HTTPS URL of `root`, without a last slash."""
+        return f"https://{self.host}:{self.https_port}"
+
+    def command(self) -> list[str]:
+        return [self.program_path, "-p", str(self.folder), "-c", str(self._config_path)]
+
+    def is_ready(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return super().is_ready() and probe.connect_ex((self.host, self.https_port)) == 0

@@ -1,0 +1,88 @@
+"""An OpenSSH server of its own that does nothing but SFTP."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from pathlib import Path
+
+from tests.servers.pam import PamService
+from tests.servers.process import Server, find_program
+
+CONFIG = """\
+Port {server.port}
+ListenAddress {server.host}
+HostKey {server.folder}/host_ed25519
+HostKey {server.folder}/host_ecdsa
+HostKey {server.folder}/host_rsa
+PidFile none
+AuthorizedKeysFile {server.folder}/user_key.pub
+StrictModes no
+PermitRootLogin yes
+PasswordAuthentication {with_password}
+KbdInteractiveAuthentication no
+UsePAM {with_password}
+UseDNS no
+MaxStartups 500
+MaxSessions 500
+Subsystem sftp internal-sftp
+ForceCommand internal-sftp
+"""
+
+
+class SshServer(Server):
+    """sshd; the user is who runs the tests, logged in by key, or by password where root runs them.
+
+    Remote paths are those of this host: what is served lies under `root`, and `url` names it.
+    """
+
+    program = "sshd"
+    package = "openssh-server"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = self.folder / "root"
+        self.root.mkdir()
+        self.user = getpass.getuser()
+        self.password = "ssh-secret" if os.geteuid() == 0 else None
+        self.key_file = self._make_key("user_key", "ed25519")
+        self.known_hosts_file = self.folder / "known_hosts"
+        self.known_hosts_file.write_text(
+            "".join(
+                f"[{self.host}]:{self.port} {self._make_public_key(f'host_{kind}', kind)}"
+                for kind in ("ed25519", "ecdsa", "rsa")
+            )
+        )
+        (self.folder / "sshd_config").write_text(
+            CONFIG.format(server=self, with_password="yes" if self.password else "no")
+        )
+        # sshd's PAM service is named for its program: a name of our own brings our own service.
+        self._named_program = self.folder / f"biomaj-test-sshd-{self.port}"
+        self._named_program.symlink_to(self.program_path)
+        if self.password:
+            Path("/run/sshd").mkdir(exist_ok=True)
+            service = self._named_program.name
+            pam = PamService(service, self.folder, user=self.user, password=self.password)
+            self._on_close.callback(pam.close)
+
+    @property
+    def url(self) -> str:
+        """Return the URL of `root`, without a last slash."""
+        return f"sftp://{self.host}:{self.port}{self.root}"
+
+    def command(self) -> list[str]:
+        return [str(self._named_program), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+
+    def is_ready(self) -> bool:
+        return self.answers(b"", b"SSH-2.0")
+
+    def _make_key(self, name: str, kind: str) -> Path:
+        path = self.folder / name
+        keygen = find_program("ssh-keygen", "openssh-client")
+        command = [keygen, "-q", "-t", kind, "-N", "", "-f", str(path)]
+        subprocess.run(command, check=True, timeout=60)
+        return path
+
+    def _make_public_key(self, name: str, kind: str) -> str:
+        return self._make_key(name, kind).with_suffix(".pub").read_text()

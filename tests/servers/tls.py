@@ -1,0 +1,31 @@
+"""A certificate authority of its own, and a loopback server's certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """The files that a TLS server and its clients need."""
+
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+def issue_certificate(folder: Path) -> Certificate:
+    """Write a new authority and a certificate for 127.0.0.1 and localhost."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    certificate = Certificate(
+        ca_file=folder / "ca.pem", cert_file=folder / "cert.pem", key_file=folder / "key.pem"
+    )
+    authority.cert_pem.write_to_path(certificate.ca_file)
+    issued.private_key_pem.write_to_path(certificate.key_file)
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(certificate.cert_file, append=number > 0)
+    return certificate
