@@ -3,6 +3,7 @@
 The file is shared by all BioMAJ services of a site: sections of others are ignored, a wrong key
 in one of ours is an error. The environment wins over the file: `REDIS_HOST` and its like, which
 BioMAJ sites know, and `BIOMAJ_<SECTION>_<KEY>` for every value. Empty values count as unset.
+The text of an error names the value, and the environment's name where it came from there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from biomaj_download.errors import ConfigError
 
@@ -36,18 +37,31 @@ KNOWN_ENVIRONMENT = {
     "WEB_PORT": ("web", "port"),
 }
 
+#: Keys that BioMAJ's other services read in sections that they share with us.
+OTHERS_KEYS = {
+    "web": {
+        f"local_endpoint_{service}"
+        for service in ("cron", "daemon", "ftp", "process", "release", "user", "watcher")
+    }
+}
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+#: A section and one of its keys, or a value that stands outside of sections.
+Place = tuple[str, ...]
+
 
 class Section(BaseModel):
     """A part of the settings that one room gets; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 class RedisSettings(Section):
     """Where sessions live in a distributed setup."""
 
     host: str = "127.0.0.1"
-    port: int = 6379
+    port: Port = 6379
     db: int = 0
     prefix: str = "biomaj"
     password: SecretStr | None = None
@@ -57,12 +71,12 @@ class RabbitmqSettings(Section):
     """Where download requests come from; `user` unset: the broker's default account."""
 
     host: str = "127.0.0.1"
-    port: int = 5672
+    port: Port = 5672
     user: str | None = None
     password: SecretStr | None = None
     virtual_host: str = "/"
     queue: str = "biomajdownload"
-    heartbeat_seconds: int = Field(60, ge=0)
+    heartbeat_seconds: int = Field(default=60, ge=0)
 
 
 class BrokerSettings(Section):
@@ -81,7 +95,7 @@ class ConsulSettings(Section):
     """Registration with Consul; `host` unset: none."""
 
     host: str | None = None
-    port: int = 8500
+    port: Port = 8500
     id: str | None = None
 
 
@@ -90,7 +104,7 @@ class WebSettings(Section):
 
     debug: bool = False
     hostname: str | None = None
-    port: int = 5000
+    port: Port = 5000
     local_endpoint: str | None = None
     local_endpoint_download: str | None = None
 
@@ -105,23 +119,23 @@ class TlsSettings(Section):
 class WorkerSettings(Section):
     """The consumer's pool: how many messages are worked on at once."""
 
-    slots: int = Field(16, ge=1)
-    shutdown_grace_seconds: float = Field(25, ge=0)
-    max_deliveries: int = Field(5, ge=1)
+    slots: int = Field(default=16, ge=1)
+    shutdown_grace_seconds: float = Field(default=25, ge=0)
+    max_deliveries: int = Field(default=5, ge=1)
 
 
 class TransferSettings(Section):
     """Limits of the transfer engine, for the whole process."""
 
-    max_connections: int = Field(64, ge=1)
-    ftp_connections_per_host: int = Field(2, ge=1)
-    http_connections_per_host: int = Field(4, ge=1)
+    max_connections: int = Field(default=64, ge=1)
+    ftp_connections_per_host: int = Field(default=2, ge=1)
+    http_connections_per_host: int = Field(default=4, ge=1)
     host_connections: dict[str, Annotated[int, Field(ge=1)]] = {}
-    connect_timeout_seconds: int = Field(30, ge=1)
-    low_speed_limit_bytes: int = Field(1024, ge=0)
-    low_speed_seconds: int = Field(60, ge=0)
-    ftp_response_timeout_seconds: int = Field(60, ge=1)
-    list_response_timeout_seconds: int = Field(600, ge=1)
+    connect_timeout_seconds: int = Field(default=30, ge=1)
+    low_speed_limit_bytes: int = Field(default=1024, ge=0)
+    low_speed_seconds: int = Field(default=60, ge=0)
+    ftp_response_timeout_seconds: int = Field(default=60, ge=1)
+    list_response_timeout_seconds: int = Field(default=600, ge=1)
 
 
 class StorageSettings(Section):
@@ -130,49 +144,44 @@ class StorageSettings(Section):
     fsync: bool = True
 
 
-def _as_section(value: object) -> object:
-    """Read a section that is there but empty (`consul:`) as one without keys."""
-    return {} if value is None else value
-
-
 class Settings(BaseModel):
     """Everything the service can be told; each room gets its own section."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    redis: Annotated[RedisSettings, BeforeValidator(_as_section)] = RedisSettings()
-    rabbitmq: Annotated[RabbitmqSettings, BeforeValidator(_as_section)] = RabbitmqSettings()
-    broker: Annotated[BrokerSettings, BeforeValidator(_as_section)] = BrokerSettings()
-    store: Annotated[StoreSettings, BeforeValidator(_as_section)] = StoreSettings()
-    consul: Annotated[ConsulSettings, BeforeValidator(_as_section)] = ConsulSettings()
-    web: Annotated[WebSettings, BeforeValidator(_as_section)] = WebSettings()
-    tls: Annotated[TlsSettings, BeforeValidator(_as_section)] = TlsSettings()
-    worker: Annotated[WorkerSettings, BeforeValidator(_as_section)] = WorkerSettings()
-    transfer: Annotated[TransferSettings, BeforeValidator(_as_section)] = TransferSettings()
-    storage: Annotated[StorageSettings, BeforeValidator(_as_section)] = StorageSettings()
+    redis: RedisSettings = RedisSettings()
+    rabbitmq: RabbitmqSettings = RabbitmqSettings()
+    broker: BrokerSettings = BrokerSettings()
+    store: StoreSettings = StoreSettings()
+    consul: ConsulSettings = ConsulSettings()
+    web: WebSettings = WebSettings()
+    tls: TlsSettings = TlsSettings()
+    worker: WorkerSettings = WorkerSettings()
+    transfer: TransferSettings = TransferSettings()
+    storage: StorageSettings = StorageSettings()
     prometheus: bool = True
     log_config: dict[str, Any] | None = None
 
     def hostname(self) -> str:
         """Return the name under which others reach this host."""
-        return self.web.hostname or os.environ.get("HOSTNAME") or socket.gethostname()
+        return self.web.hostname or socket.gethostname()
 
 
-SECTIONS = tuple(
-    name
+_SECTION_CLASSES: dict[str, type[Section]] = {
+    name: field.annotation
     for name, field in Settings.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-)
+}
+
+SECTIONS = tuple(_SECTION_CLASSES)
 
 
-def environment_names() -> dict[str, tuple[str, str]]:
-    """Return every environment name that is read, with the section and key that it sets."""
-    names = {
-        f"BIOMAJ_{section}_{key}".upper(): (section, key)
-        for section in SECTIONS
-        for key in _section_class(section).model_fields
-    }
-    return names | KNOWN_ENVIRONMENT
+def environment_names() -> dict[str, Place]:
+    """Return every environment name that is read, with the value that it sets."""
+    places: list[Place] = [(name,) for name in Settings.model_fields if name not in SECTIONS]
+    for section, section_class in _SECTION_CLASSES.items():
+        places += [(section, key) for key in section_class.model_fields]
+    return {"_".join(("BIOMAJ", *place)).upper(): place for place in places} | KNOWN_ENVIRONMENT
 
 
 def load_settings(
@@ -186,18 +195,19 @@ def load_settings(
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
-    document = _read_document(path, environment)
-    for name, (section, key) in environment_names().items():
+    document = _without_unset(_read_document(path, environment))
+    origins: dict[Place, str] = {}
+    for name, place in environment_names().items():
         value = environment.get(name)
-        if value:
-            document[section] = {**(document.get(section) or {}), key: _plain(value, section, key)}
-    prometheus = environment.get("BIOMAJ_PROMETHEUS")
-    if prometheus:
-        document["prometheus"] = prometheus
+        if value and not _is_service_link(name, value):
+            origins[place] = name
+            _put(document, place, _plain(name, value, place))
+    if environment.get("HOSTNAME"):
+        document["web"].setdefault("hostname", environment["HOSTNAME"])
     try:
-        return Settings.model_validate(_without_unset(document))
+        return Settings.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(_wrong_values(error)) from error
+        raise ConfigError(_wrong_values(error, origins)) from error
 
 
 def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -216,41 +226,64 @@ def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> d
     return document
 
 
-def _section_class(section: str) -> type[Section]:
-    annotation = Settings.model_fields[section].annotation
-    assert isinstance(annotation, type)
-    return annotation
-
-
-def _plain(value: str, section: str, key: str) -> object:
-    """Read a mapping in the environment as YAML (`{"ftp.example.org": 1}`), all else as text."""
-    if _section_class(section).model_fields[key].default_factory is dict or value.startswith("{"):
-        return yaml.safe_load(value)
-    return value
-
-
 def _without_unset(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the keys of our sections that are null or empty: they count as unset."""
-    settings = dict(document)
+    """Keep what is ours and set: null and empty values count as unset."""
+    kept = {name: document[name] for name in Settings.model_fields if _is_set(document.get(name))}
     for section in SECTIONS:
-        values = settings.get(section)
-        if isinstance(values, dict):
-            settings[section] = {k: v for k, v in values.items() if v is not None and v != ""}
-    if settings.get("prometheus") is None:
-        settings.pop("prometheus", None)
-    return settings
+        values = kept.get(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{section}: expected keys with values, got {type(values).__name__}")
+        others = OTHERS_KEYS.get(section, ())
+        kept[section] = {k: v for k, v in values.items() if _is_set(v) and k not in others}
+    return kept
 
 
-def _wrong_values(error: ValidationError) -> str:
+def _is_set(value: object) -> bool:
+    return value is not None and value != ""
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Say whether Kubernetes or Docker set this for a service whose name makes ours (`redis`)."""
+    return name.endswith("_PORT") and value.startswith(("tcp://", "udp://"))
+
+
+def _plain(name: str, value: str, place: Place) -> object:
+    """Read a mapping in the environment as YAML (`{"ftp.example.org": 1}`), all else as text."""
+    model = _SECTION_CLASSES[place[0]] if len(place) > 1 else Settings
+    annotation = model.model_fields[place[-1]].annotation
+    if not any(get_origin(part) is dict for part in (annotation, *get_args(annotation))):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: expected a YAML mapping, got: {error}") from error
+
+
+def _put(document: dict[str, Any], place: Place, value: object) -> None:
+    *sections, key = place
+    for section in sections:
+        document = document[section]
+    document[key] = value
+
+
+def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
     """Name each wrong key, what was expected and what came, but never a password."""
     lines = []
     for wrong in error.errors(include_url=False):
-        key = ".".join(str(part) for part in wrong["loc"])
+        place = tuple(str(part) for part in wrong["loc"])
+        key = ".".join(place)
+        if place in origins:
+            key = f"{origins[place]} ({key})"
         if wrong["type"] == "extra_forbidden":
-            known = ", ".join(_section_class(str(wrong["loc"][0])).model_fields)
+            known = ", ".join(_SECTION_CLASSES[place[0]].model_fields)
             lines.append(f"{key}: no such key; expected one of: {known}")
-        elif "password" in key:
+        elif "password" in key.lower():
             lines.append(f"{key}: {wrong['msg']}")
         else:
-            lines.append(f"{key}: {wrong['msg']}, got {wrong['input']!r}")
+            lines.append(f"{key}: {wrong['msg']}, got {_shown(wrong['input'])}")
     return "wrong configuration: " + "; ".join(lines)
+
+
+def _shown(value: object) -> str:
+    """Show a value, but of a mapping or a list only its type: a password may be in it."""
+    return repr(value) if isinstance(value, str | int | float) else type(value).__name__
