@@ -1,3 +1,3 @@
-"""The download service of BioMAJ; imports nothing, so that `message.downmessage_pb2` stays cheap."""
+"""The download service of BioMAJ; imports nothing: `message.downmessage_pb2` stays cheap."""
 
 __version__ = "4.0.0"

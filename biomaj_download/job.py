@@ -51,7 +51,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpPatterns:
-    """A site's own `http.parse` expressions for its HTML listings; group number -1: not in the page."""
+    """A site's own `http.parse` expressions for HTML listings; group number -1: not in the page."""
 
     dir_line: str
     file_line: str

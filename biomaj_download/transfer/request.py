@@ -1,4 +1,4 @@
-"""What the engine is asked for, and what it answers: the seam between the downloaders and libcurl."""
+"""What the engine is asked for, and what it answers: the seam of the downloaders and libcurl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any, Protocol
 class Sink(Protocol):
     """Where a body goes; `write` is called on the engine's thread and returns the bytes taken."""
 
-    def write(self, chunk: bytes, /) -> int | None: ...
+    def write(self, chunk: bytes, /) -> int | None:
+        """Take a chunk."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
