@@ -1,0 +1,200 @@
+"""`DownloadService`: settings, broker, store and workers wired to one consumer."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.broker.opening import open_broker
+from biomaj_download.discovery import register_consumer
+from biomaj_download.download.filedict import FileDict
+from biomaj_download.download.registry import get_handler
+from biomaj_download.errors import DownloadError
+from biomaj_download.job import Job, Kind
+from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.message.codec import job_of
+from biomaj_download.reporting import Reporter
+from biomaj_download.settings import Settings, load_settings
+from biomaj_download.store.base import Outcome, Store
+from biomaj_download.store.opening import open_store
+from biomaj_download.transfer import shared
+from biomaj_download.worker import Worker
+
+log = logging.getLogger("biomaj.download.service")
+
+#: What is running gets so long to notice that the engine is closed.
+_LAST_SECONDS = 5
+
+
+class DownloadService:
+    """A consumer of download requests, and the doors that BioMAJ calls in its own process.
+
+    `config_file` None: the file that the environment names. `rabbitmq` False: no broker is
+    opened; only the doors that need none work.
+    """
+
+    get_handler = staticmethod(get_handler)
+
+    def __init__(
+        self,
+        config_file: str | None = None,
+        rabbitmq: bool = True,
+        *,
+        settings: Settings | None = None,
+        broker: Broker | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.settings = settings or load_settings(config_file)
+        if self.settings.log_config:
+            logging.config.dictConfig(self.settings.log_config)
+        shared.set_up(self.settings.transfer)
+        self._store = store or open_store(self.settings)
+        self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
+        self._reporter = Reporter(self.settings)
+        self._worker = Worker(
+            self._store, self._broker, self._reporter, is_durable=self.settings.storage.fsync
+        )
+        self._stop_asked = threading.Event()
+        self._deregister: Callable[[], None] | None = None
+        self._closed = False
+
+    # The consumer.
+
+    def supervise(self) -> None:
+        """Register with Consul, where that is configured, and answer its health checks."""
+        self._deregister = register_consumer(self.settings)
+
+    def wait_for_messages(self) -> None:
+        """Work on messages until `stop` is called; then finish what the grace period allows."""
+        slots = self.settings.worker.slots
+        broker = self._opened_broker()
+        pool = ThreadPoolExecutor(slots, thread_name_prefix="worker")
+        running: set[Any] = set()
+
+        def hand_over(delivery: Delivery) -> None:
+            future = pool.submit(self._worker.handle, delivery)
+            running.add(future)
+            future.add_done_callback(running.discard)
+
+        consuming = threading.Thread(
+            target=broker.consume, args=(hand_over,), kwargs={"slots": slots}, name="broker"
+        )
+        consuming.start()
+        log.info("consuming slots=%d", slots)
+        self._stop_asked.wait()
+        broker.stop()
+        grace_seconds = self.settings.worker.shutdown_grace_seconds
+        _done, late = wait(list(running), timeout=grace_seconds)
+        if late:
+            log.warning("grace period over, given back transfers=%d", len(late))
+        self._worker.stop()
+        shared.close()
+        wait(late, timeout=_LAST_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+        broker.close()
+        consuming.join()
+
+    def stop(self) -> None:
+        """Ask `wait_for_messages` to end; may be called from a signal handler."""
+        self._stop_asked.set()
+
+    def close(self) -> None:
+        """Let go of broker, store and Consul."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stop_asked.set()
+        if self._deregister is not None:
+            self._deregister()
+        self._reporter.close()
+        if self._broker is not None:
+            self._broker.close()
+        self._store.close()
+
+    def on_download_callback(self, func: Callable[[str, Sequence[FileDict]], object]) -> None:
+        """Call `func(bank, files)` after each message."""
+        self._reporter.add_callback(func)
+
+    # The doors.
+
+    def ask_download(self, operation: wire.Operation) -> None:
+        """Put a request on the queue.
+
+        Raises:
+            BrokerError: the broker could not store it.
+        """
+        self._opened_broker().publish(operation.SerializeToString(), message_id=str(uuid.uuid4()))
+
+    def local_download(self, download_file: wire.DownloadFile) -> None:
+        """Download in this process, without a session.
+
+        Raises:
+            DownloadError: a file did not come.
+        """
+        job = _job(download_file, Kind.DOWNLOAD)
+        result = self._worker.work(job)
+        self._reporter.ended(job, result.files, result.error)
+        if result.error is not None:
+            raise result.error
+
+    def download(self, download_file: wire.DownloadFile) -> None:
+        """Download in this process, and count it in its session, whether it failed or not."""
+        self._work_in_session(_job(download_file, Kind.DOWNLOAD))
+
+    def list(self, download_file: wire.DownloadFile) -> None:
+        """List and match in this process, and store the files in the session."""
+        self._work_in_session(_job(download_file, Kind.LIST))
+
+    def clean(self, download_file: wire.DownloadFile | None = None) -> None:
+        """Forget a session and all that is under it."""
+        if download_file is not None:
+            self._store.delete_session(download_file.bank, download_file.session)
+
+    def download_status(self, download_file: wire.DownloadFile) -> tuple[int, int]:
+        """Return how many messages are settled and how many failed; -1: none yet."""
+        progress = self._store.progress(download_file.bank, download_file.session)
+        done, errors = (-1 if count is None else count for count in progress)
+        return done, errors
+
+    def download_errors(self, download_file: wire.DownloadFile) -> Sequence[str]:
+        """Return the errors of a session, and forget them."""
+        return self._store.pop_errors(download_file.bank, download_file.session)
+
+    def list_status(self, download_file: wire.DownloadFile) -> bool:
+        """Say whether a LIST has been answered."""
+        return self._store.file_list(download_file.bank, download_file.session) is not None
+
+    def list_result(self, download_file: wire.DownloadFile) -> wire.FileList:
+        """Return the files of a LIST; empty while there is no answer."""
+        body = self._store.file_list(download_file.bank, download_file.session)
+        return wire.FileList.FromString(body or b"")
+
+    def _work_in_session(self, job: Job) -> None:
+        result = self._worker.work(job)
+        self._store.settle(
+            Outcome(
+                bank=job.bank,
+                session=job.session,
+                message_key=str(uuid.uuid4()),
+                error=None if result.error is None else str(result.error),
+                files=result.file_list(job),
+            )
+        )
+        self._reporter.ended(job, result.files, result.error)
+
+    def _opened_broker(self) -> Broker:
+        if self._broker is None:
+            raise DownloadError("service: opened without a broker (rabbitmq=False)")
+        return self._broker
+
+
+def _job(download_file: wire.DownloadFile, kind: Kind) -> Job:
+    kinds = {Kind.LIST: wire.Operation.LIST, Kind.DOWNLOAD: wire.Operation.DOWNLOAD}
+    return job_of(wire.Operation(type=kinds[kind], download=download_file))
+

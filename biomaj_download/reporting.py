@@ -1,0 +1,90 @@
+"""Tell the web interface how files ended, so that Prometheus can scrape it there.
+
+Entries are collected and posted about once a second, many at a time: never one request a file.
+A web interface that is away costs its reports, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import requests
+
+from biomaj_download.download.filedict import FileDict
+from biomaj_download.errors import DownloadError
+from biomaj_download.job import Job, Kind
+from biomaj_download.settings import Settings
+
+log = logging.getLogger("biomaj.download.reporting")
+
+POST_EVERY_SECONDS = 1.0
+#: Entries a request, and entries kept while the web interface is away.
+MOST_ENTRIES_A_POST = 2000
+MOST_ENTRIES_KEPT = 100_000
+_TIMEOUT_SECONDS = 10
+
+
+class Reporter:
+    """Collects how files ended; `ended` may be called from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        endpoint = settings.web.local_endpoint_download or settings.web.local_endpoint
+        self._url = f"{endpoint.rstrip('/')}/api/download/metrics" if endpoint else None
+        self._entries: deque[dict[str, Any]] = deque(maxlen=MOST_ENTRIES_KEPT)
+        self._callbacks: list[Callable[[str, Sequence[FileDict]], object]] = []
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        if self._url and settings.prometheus:
+            self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+            self._thread.start()
+
+    def add_callback(self, callback: Callable[[str, Sequence[FileDict]], object]) -> None:
+        """Call this with the bank and the files of each message that ended."""
+        self._callbacks.append(callback)
+
+    def ended(self, job: Job, files: Sequence[FileDict], error: DownloadError | None) -> None:
+        """Note the end of one message."""
+        for callback in self._callbacks:
+            callback(job.bank, files)
+        if self._thread is None or job.kind is Kind.LIST:
+            return
+        if error is not None:
+            self._entries.append({"bank": job.bank, "host": job.server, "error": error.code})
+        for file in files:
+            self._entries.append(
+                {
+                    "bank": job.bank,
+                    "host": job.server,
+                    "size": file["size"],
+                    "download_time": file["download_time"],
+                }
+            )
+
+    def close(self) -> None:
+        """Post what is left, and end."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            while not self._closing.wait(POST_EVERY_SECONDS):
+                self._post(session)
+            self._post(session)
+
+    def _post(self, session: requests.Session) -> None:
+        while self._entries:
+            batch = [
+                self._entries.popleft()
+                for _ in range(min(len(self._entries), MOST_ENTRIES_A_POST))
+            ]
+            try:
+                answer = session.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)
+                answer.raise_for_status()
+            except requests.RequestException as error:
+                log.warning("metrics not posted entries=%d error=%s", len(batch), error)
+                return

@@ -1,0 +1,194 @@
+"""Sessions in one SQLite file, for a service without a server; several processes may share it.
+
+Write-ahead logging without a sync per outcome: what is stored outlives a killed process. After
+a power cut the last outcomes may be missing; their messages then come again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from biomaj_download.errors import StoreError
+from biomaj_download.store.base import Outcome, Progress, Store
+
+#: A waiting client looks so often for what another process has stored.
+LOOK_SECONDS = 0.25
+_BUSY_SECONDS = 30
+_OPEN_TRIES = 100
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS session (
+    bank TEXT NOT NULL, id TEXT NOT NULL, progress INTEGER, error INTEGER, files BLOB,
+    PRIMARY KEY (bank, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS settled (
+    bank TEXT NOT NULL, session TEXT NOT NULL, message TEXT NOT NULL, times INTEGER NOT NULL,
+    PRIMARY KEY (bank, session, message),
+    FOREIGN KEY (bank, session) REFERENCES session (bank, id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS error (
+    number INTEGER PRIMARY KEY, bank TEXT NOT NULL, session TEXT NOT NULL, text TEXT NOT NULL,
+    FOREIGN KEY (bank, session) REFERENCES session (bank, id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS error_of_session ON error (bank, session);
+"""
+
+
+class EmbeddedStore(Store):
+    """Sessions in a file; one connection, used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._settled = threading.Condition()
+        with self._mapped():
+            self._database = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            _write_ahead(self._database)
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("PRAGMA foreign_keys=ON")
+            self._database.executescript(_SCHEMA)
+
+    def create_session(self, bank: str) -> str:
+        """Open a session and return its id."""
+        session = str(uuid.uuid4())
+        with self._transaction() as database:
+            database.execute("INSERT INTO session (bank, id) VALUES (?, ?)", (bank, session))
+        return session
+
+    def delete_session(self, bank: str, session: str) -> None:
+        """Forget a session and all that is under it."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM session WHERE bank = ? AND id = ?", (bank, session))
+
+    def has_session(self, bank: str, session: str) -> bool:
+        """Say whether the session is still open."""
+        return self._row("SELECT 1 FROM session WHERE bank = ? AND id = ?", bank, session) != ()
+
+    def is_settled(self, bank: str, session: str, message_key: str) -> bool:
+        """Say whether an outcome of this message is stored already."""
+        query = "SELECT 1 FROM settled WHERE bank = ? AND session = ? AND message = ?"
+        return self._row(query, bank, session, message_key) != ()
+
+    def settle(self, outcome: Outcome) -> bool:
+        """Store and count an outcome in one transaction."""
+        with self._transaction() as database:
+            counted = _count(database, outcome)
+        if counted:
+            with self._settled:
+                self._settled.notify_all()
+        return counted
+
+    def progress(self, bank: str, session: str) -> Progress:
+        """Return what is settled so far."""
+        row = self._row(
+            "SELECT progress, error FROM session WHERE bank = ? AND id = ?", bank, session
+        )
+        return Progress(*(row or (None, None)))
+
+    def wait_for_progress(
+        self, bank: str, session: str, *, after: int, timeout_seconds: float
+    ) -> Progress:
+        """Return when progress is above `after`: news of this process come at once."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._settled:
+            while True:
+                progress = self.progress(bank, session)
+                left_seconds = deadline - time.monotonic()
+                if (progress.done or 0) > after or left_seconds <= 0:
+                    return progress
+                self._settled.wait(min(left_seconds, LOOK_SECONDS))
+
+    def pop_errors(self, bank: str, session: str) -> list[str]:
+        """Return the errors of a session, oldest first, and forget them."""
+        where = "FROM error WHERE bank = ? AND session = ?"
+        with self._transaction() as database:
+            rows = database.execute(f"SELECT text {where} ORDER BY number", (bank, session))  # noqa: S608 - no value in the text
+            texts = [text for (text,) in rows]
+            database.execute(f"DELETE {where}", (bank, session))  # noqa: S608 - as above
+        return texts
+
+    def file_list(self, bank: str, session: str) -> bytes | None:
+        """Return the serialized FileList of a LIST request."""
+        row = self._row("SELECT files FROM session WHERE bank = ? AND id = ?", bank, session)
+        files: bytes | None = row[0] if row else None
+        return files
+
+    def ping(self) -> None:
+        """Return if the file can be read."""
+        self._row("SELECT 1")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def _row(self, query: str, *values: str) -> tuple[object, ...]:
+        with self._mapped(), self._lock:
+            row: tuple[object, ...] | None = self._database.execute(query, values).fetchone()
+        return row or ()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._mapped(), self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self._path}: {error}") from error
+
+
+def _count(database: sqlite3.Connection, outcome: Outcome) -> bool:
+    """Count an outcome within a transaction, unless it is counted or its session is gone."""
+    key = (outcome.bank, outcome.session)
+    if not database.execute("SELECT 1 FROM session WHERE bank = ? AND id = ?", key).fetchone():
+        return False
+    if outcome.identity_is_unique or outcome.redelivered:
+        on_conflict = "DO NOTHING"
+    else:
+        on_conflict = "DO UPDATE SET times = times + 1"
+    counted = database.execute(
+        f"INSERT INTO settled VALUES (?, ?, ?, 1) ON CONFLICT {on_conflict}",  # noqa: S608 - two fixed texts
+        (*key, outcome.message_key),
+    )
+    if counted.rowcount == 0:
+        return False
+    failed = int(outcome.error is not None)
+    database.execute(
+        "UPDATE session SET progress = ifnull(progress, 0) + 1, files = ifnull(?, files),"
+        " error = CASE WHEN ? THEN ifnull(error, 0) + 1 ELSE error END WHERE bank = ? AND id = ?",
+        (outcome.files, failed, *key),
+    )
+    if failed:
+        database.execute(
+            "INSERT INTO error (bank, session, text) VALUES (?, ?, ?)", (*key, outcome.error)
+        )
+    return True
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; two that do so at once are told "locked" without a wait."""
+    for _ in range(_OPEN_TRIES):
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            time.sleep(_BUSY_SECONDS / _OPEN_TRIES)
+        else:
+            return
+    database.execute("PRAGMA journal_mode=WAL")

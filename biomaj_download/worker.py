@@ -1,0 +1,217 @@
+"""One message's trip: decode, session, downloader, deliver, record, settle.
+
+In: a `Delivery`, from any thread of the pool.  Out: an outcome in the store, counted exactly
+once, and then, last of all, the settlement with the broker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.download.filedict import FileDict, dict_of, file_of
+from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.download.registry import get_handler
+from biomaj_download.errors import Cancelled, DownloadError, MessageError, StoreError
+from biomaj_download.job import Job, Kind
+from biomaj_download.message.codec import UnreadableMessage, decode, encode_file_list
+from biomaj_download.reporting import Reporter
+from biomaj_download.store.base import Outcome, Store
+
+log = logging.getLogger("biomaj.download.worker")
+
+#: A session that was open is taken to be open for so long: a cleaned one is noticed within it.
+SESSION_SECONDS = 1.0
+#: Waits between tries to store an outcome while the store is away.
+STORE_WAITS_SECONDS = (0.1, 0.5, 1, 2, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a job came to."""
+
+    files: Sequence[FileDict] = ()
+    error: DownloadError | None = None
+
+    def file_list(self, job: Job) -> bytes | None:
+        """Return what a LIST stores."""
+        if job.kind is not Kind.LIST or self.error is not None:
+            return None
+        return encode_file_list(file_of(file) for file in self.files)
+
+
+class Worker:
+    """Works on deliveries; `handle` may be called from many threads at once."""
+
+    def __init__(
+        self, store: Store, broker: Broker | None, reporter: Reporter, *, is_durable: bool = True
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._reporter = reporter
+        self._is_durable = is_durable
+        self._sessions = _OpenSessions(store)
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Give back what cannot be stored now, rather than wait for the store."""
+        self._stopping.set()
+
+    def handle(self, delivery: Delivery) -> None:
+        """Walk one message down the road; never raises."""
+        try:
+            self._handle(delivery)
+        except _Stopped:
+            self._broker.requeue(delivery)
+        except Exception:  # the pool would swallow it, and the message would never be settled
+            log.exception("unexpected failure, message given back")
+            self._broker.requeue(delivery)
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            job = decode(delivery.body)
+        except UnreadableMessage as error:
+            self._bury(delivery, error)
+            return
+        if not self._ask_store(lambda: self._sessions.is_open(job.bank, job.session)):
+            log.info("skipped bank=%s session=%s: the session is gone", job.bank, job.session)
+        elif not self._is_settled(delivery, job):
+            self._work_and_record(delivery, job)
+        self._broker.accept(delivery)
+
+    def _is_settled(self, delivery: Delivery, job: Job) -> bool:
+        """Only a redelivered message can have an outcome already."""
+        return delivery.redelivered and self._ask_store(
+            lambda: self._store.is_settled(job.bank, job.session, message_key(delivery))
+        )
+
+    def _work_and_record(self, delivery: Delivery, job: Job) -> None:
+        result = self.work(job)
+        outcome = _outcome(delivery, job.bank, job.session, result.error, result.file_list(job))
+        self._ask_store(lambda: self._store.settle(outcome))
+        self._reporter.ended(job, result.files, result.error)
+
+    def work(self, job: Job) -> Result:
+        """List or download; every error is a result."""
+        try:
+            downloader = open_downloader(job)
+            downloader.is_durable = self._is_durable
+            if job.kind is Kind.LIST:
+                return Result(files=listed(downloader, job.matches))
+            return Result(files=downloader.download(str(job.local_dir)))
+        except Cancelled:
+            if self._stopping.is_set():
+                raise _Stopped from None
+            return Result(error=Cancelled(f"{job.server}: the download was cancelled"))
+        except DownloadError as error:
+            log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
+            return Result(error=error)
+        except Exception as error:  # a fault of ours must count too, or BioMAJ waits for ever
+            log.exception("unexpected failure bank=%s", job.bank)
+            return Result(error=DownloadError(f"unexpected failure: {error}"))
+
+    def _bury(self, delivery: Delivery, error: UnreadableMessage) -> None:
+        """Count a message that is no request where its session can be read, and put it aside."""
+        log.error("dead letter error=%s", error)
+        if error.bank and error.session:
+            outcome = _outcome(delivery, error.bank, error.session, error, None)
+            self._ask_store(lambda: self._store.settle(outcome))
+        self._broker.reject(delivery, reason=str(error))
+
+    def _ask_store(self, question: Callable[[], Any]) -> Any:
+        """Return the store's answer, however long the store is away; nothing is lost meanwhile."""
+        tries = 0
+        while True:
+            try:
+                return question()
+            except StoreError as error:
+                wait_seconds = STORE_WAITS_SECONDS[min(tries, len(STORE_WAITS_SECONDS) - 1)]
+                log.warning("store away wait_seconds=%.1f error=%s", wait_seconds, error)
+                if self._stopping.wait(wait_seconds):
+                    raise _Stopped from error
+                tries += 1
+
+
+class _Stopped(Exception):
+    """The worker is told to stop while a message is unsettled."""
+
+
+class _OpenSessions:
+    """Remembers for a moment that a session is open: one question a second, not one a file."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen: dict[tuple[str, str], float] = {}
+
+    def is_open(self, bank: str, session: str) -> bool:
+        """Say whether a session is open, or was a moment ago."""
+        now = time.monotonic()
+        if now - self._seen.get((bank, session), -SESSION_SECONDS) < SESSION_SECONDS:
+            return True
+        is_open = self._store.has_session(bank, session)
+        self._seen = {key: at for key, at in self._seen.items() if now - at < SESSION_SECONDS}
+        if is_open:
+            self._seen[bank, session] = now
+        return is_open
+
+
+def message_key(delivery: Delivery) -> str:
+    """Return a message's identity: its id, or for old clients a digest of its content."""
+    return delivery.message_id or hashlib.sha256(delivery.body).hexdigest()
+
+
+def _outcome(
+    delivery: Delivery, bank: str, session: str, error: DownloadError | None, files: bytes | None
+) -> Outcome:
+    return Outcome(
+        bank=bank,
+        session=session,
+        message_key=message_key(delivery),
+        redelivered=delivery.redelivered,
+        identity_is_unique=delivery.message_id is not None,
+        error=None if error is None else str(error),
+        files=files,
+    )
+
+
+def open_downloader(job: Job) -> DownloadInterface:
+    """Return the downloader that a job asks for, ready to list or download.
+
+    Raises:
+        MessageError: the job's directory is not absolute.
+        DownloadError: a value of the message is wrong.
+    """
+    if not job.local_dir.is_absolute() and job.kind is Kind.DOWNLOAD:
+        raise MessageError(f"local_dir: expected an absolute path, got {str(job.local_dir)!r}")
+    return get_handler(
+        job.protocol,
+        job.server,
+        job.remote_dir,
+        [dict_of(file) for file in job.files],
+        credentials=job.credentials,
+        http_parse=job.http_patterns,
+        http_method=job.method,
+        param=dict(job.params) or None,
+        proxy=job.proxy,
+        proxy_auth=job.proxy_auth,
+        save_as=job.save_as,
+        timeout_download=job.timeout_seconds,
+        options=job.options,
+    )
+
+
+def listed(downloader: DownloadInterface, patterns: Sequence[str]) -> Sequence[FileDict]:
+    """List and match; return the files that were chosen.
+
+    Raises:
+        DownloadError: the server failed, or nothing matches.
+    """
+    files, directories = downloader.list()
+    downloader.match(patterns, files, directories, prefix="")
+    return downloader.files_to_download

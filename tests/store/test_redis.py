@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from biomaj_download.errors import StoreError
+from biomaj_download.settings import RedisSettings
+from biomaj_download.store.base import Store
+from biomaj_download.store.redis import RedisStore
+from tests.contract.store import StoreContract, outcome
+
+
+@pytest.fixture
+def raw(redis_server) -> Iterator[redis.Redis]:
+    client = redis.Redis(host=redis_server.host, port=redis_server.port)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def store(redis_server) -> Iterator[Store]:
+    store = RedisStore(
+        RedisSettings(host=redis_server.host, port=redis_server.port, prefix="tests")
+    )
+    yield store
+    store.close()
+
+
+class TestRedisStore(StoreContract):
+    pass
+
+
+def test_redis_store_uses_the_keys_that_biomaj_services_share(store, raw) -> None:
+    session = store.create_session("bank")
+    key = f"tests:bank:session:{session}"
+
+    store.settle(outcome(session, "a", error="first"))
+    store.settle(outcome(session, "b", error="second", files=b"list"))
+
+    assert raw.get(key) == b"1"
+    assert raw.get(f"{key}:progress") == b"2"
+    assert raw.get(f"{key}:error") == b"2"
+    assert raw.lrange(f"{key}:error:info", 0, -1) == [b"second", b"first"]
+    assert raw.get(f"{key}:files") == b"list"
+
+
+def test_redis_store_leaves_nothing_when_an_old_client_cleans_five_keys(store, raw) -> None:
+    session = store.create_session("bank")
+    key = f"tests:bank:session:{session}"
+    store.settle(outcome(session, "a", error="lost", files=b"list"))
+
+    raw.delete(*(key + suffix for suffix in ("", ":progress", ":error", ":error:info", ":files")))
+
+    left = raw.keys(f"{key}*")
+    assert all(raw.ttl(name) > 0 for name in left)
+    store.delete_session("bank", session)
+    assert raw.keys(f"{key}*") == []
+
+
+def test_redis_store_names_the_server_that_is_away() -> None:
+    store = RedisStore(RedisSettings(host="127.0.0.1", port=1))
+
+    with pytest.raises(StoreError, match="127.0.0.1:1"):
+        store.ping()
+    store.close()
