@@ -57,9 +57,7 @@ class DownloadService:
         self._store = store or open_store(self.settings)
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
         self._reporter = Reporter(self.settings)
-        self._worker = Worker(
-            self._store, self._broker, self._reporter, is_durable=self.settings.storage.fsync
-        )
+        self._worker = Worker(self._store, self._reporter, is_durable=self.settings.storage.fsync)
         self._stop_asked = threading.Event()
         self._deregister: Callable[[], None] | None = None
         self._closed = False
@@ -78,7 +76,7 @@ class DownloadService:
         running: set[Any] = set()
 
         def hand_over(delivery: Delivery) -> None:
-            future = pool.submit(self._worker.handle, delivery)
+            future = pool.submit(self._worker.handle, broker, delivery)
             running.add(future)
             future.add_done_callback(running.discard)
 
@@ -197,4 +195,3 @@ class DownloadService:
 def _job(download_file: wire.DownloadFile, kind: Kind) -> Job:
     kinds = {Kind.LIST: wire.Operation.LIST, Kind.DOWNLOAD: wire.Operation.DOWNLOAD}
     return job_of(wire.Operation(type=kinds[kind], download=download_file))
-

@@ -79,8 +79,7 @@ class Reporter:
     def _post(self, session: requests.Session) -> None:
         while self._entries:
             batch = [
-                self._entries.popleft()
-                for _ in range(min(len(self._entries), MOST_ENTRIES_A_POST))
+                self._entries.popleft() for _ in range(min(len(self._entries), MOST_ENTRIES_A_POST))
             ]
             try:
                 answer = session.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)

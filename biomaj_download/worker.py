@@ -47,13 +47,10 @@ class Result:
 
 
 class Worker:
-    """Works on deliveries; `handle` may be called from many threads at once."""
+    """Works on deliveries and jobs; may be called from many threads at once."""
 
-    def __init__(
-        self, store: Store, broker: Broker | None, reporter: Reporter, *, is_durable: bool = True
-    ) -> None:
+    def __init__(self, store: Store, reporter: Reporter, *, is_durable: bool = True) -> None:
         self._store = store
-        self._broker = broker
         self._reporter = reporter
         self._is_durable = is_durable
         self._sessions = _OpenSessions(store)
@@ -63,27 +60,31 @@ class Worker:
         """Give back what cannot be stored now, rather than wait for the store."""
         self._stopping.set()
 
-    def handle(self, delivery: Delivery) -> None:
-        """Walk one message down the road; never raises."""
+    def handle(self, broker: Broker, delivery: Delivery) -> None:
+        """Walk one message down the road, and settle it with its broker; never raises."""
         try:
             self._handle(delivery)
         except _Stopped:
-            self._broker.requeue(delivery)
+            broker.requeue(delivery)
+        except UnreadableMessage as error:
+            log.error("dead letter error=%s", error)
+            broker.reject(delivery, reason=str(error))
         except Exception:  # the pool would swallow it, and the message would never be settled
             log.exception("unexpected failure, message given back")
-            self._broker.requeue(delivery)
+            broker.requeue(delivery)
+        else:
+            broker.accept(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
         try:
             job = decode(delivery.body)
         except UnreadableMessage as error:
-            self._bury(delivery, error)
-            return
+            self._count_unreadable(delivery, error)
+            raise
         if not self._ask_store(lambda: self._sessions.is_open(job.bank, job.session)):
             log.info("skipped bank=%s session=%s: the session is gone", job.bank, job.session)
         elif not self._is_settled(delivery, job):
             self._work_and_record(delivery, job)
-        self._broker.accept(delivery)
 
     def _is_settled(self, delivery: Delivery, job: Job) -> bool:
         """Only a redelivered message can have an outcome already."""
@@ -116,13 +117,11 @@ class Worker:
             log.exception("unexpected failure bank=%s", job.bank)
             return Result(error=DownloadError(f"unexpected failure: {error}"))
 
-    def _bury(self, delivery: Delivery, error: UnreadableMessage) -> None:
-        """Count a message that is no request where its session can be read, and put it aside."""
-        log.error("dead letter error=%s", error)
+    def _count_unreadable(self, delivery: Delivery, error: UnreadableMessage) -> None:
+        """Count a message that is no request where its session can be read: BioMAJ waits for it."""
         if error.bank and error.session:
             outcome = _outcome(delivery, error.bank, error.session, error, None)
             self._ask_store(lambda: self._store.settle(outcome))
-        self._broker.reject(delivery, reason=str(error))
 
     def _ask_store(self, question: Callable[[], Any]) -> Any:
         """Return the store's answer, however long the store is away; nothing is lost meanwhile."""

@@ -135,9 +135,7 @@ class CurlDownload(DownloadInterface):
     ALL_PROTOCOLS: ClassVar[tuple[str, ...]] = ("ftp", "ftps", "http", "https", "sftp")
     OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + ARCHIVE_OPTIONS + CURL_OPTIONS
 
-    def __init__(
-        self, curl_protocol: str, host: str, rootdir: str, http_parse: Any = None
-    ) -> None:
+    def __init__(self, curl_protocol: str, host: str, rootdir: str, http_parse: Any = None) -> None:
         super().__init__()
         self.curl_protocol = curl_protocol.lower()
         if self.curl_protocol not in self.ALL_PROTOCOLS:
@@ -172,9 +170,7 @@ class CurlDownload(DownloadInterface):
         """Bring the bytes of a file from the server."""
         return self.fetch_url(self.file_url(remote_file), part_path)
 
-    def fetch_url(
-        self, url: str, part_path: Path, *, post_body: str | None = None
-    ) -> Transferred:
+    def fetch_url(self, url: str, part_path: Path, *, post_body: str | None = None) -> Transferred:
         """Bring the bytes behind an address."""
         with (
             mapped({OSError: PublishError}, subject=str(part_path)),

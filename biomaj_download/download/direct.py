@@ -10,7 +10,7 @@ from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from biomaj_download.download.curl import CurlDownload
-from biomaj_download.download.filedict import FileDict, dict_of, file_of
+from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
 from biomaj_download.download.interface import one_file
 from biomaj_download.errors import BadStatus, OptionError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
@@ -69,14 +69,14 @@ class DirectFTPDownload(CurlDownload):
         remote_file = file_of(given)
         result: TransferResult | None = self.retryer(self._head, remote_file)
         if result is None:
-            return dict_of(remote_file) | {"hash": None}
+            return dated(dict_of(remote_file)) | {"hash": None}
         day = result.modified_at.astimezone().date() if result.modified_at else None
         known = replace(
             remote_file,
             size_bytes=result.announced_bytes or remote_file.size_bytes,
             day=day or remote_file.day,
         )
-        return dict_of(known) | {"hash": _face(known) if day else None}
+        return dated(dict_of(known)) | {"hash": _face(known) if day else None}
 
     def _head(self, remote_file: RemoteFile) -> TransferResult | None:
         """Return length and date; None where the server does not answer such a question."""

@@ -13,15 +13,14 @@ FileDict: TypeAlias = dict[str, Any]
 
 
 def dict_of(file: RemoteFile) -> FileDict:
-    """Return the dict for a file; without a date it is of today, an unknown size is 0."""
-    day = file.day or date.today()
+    """Return the dict for a file; an unknown size is 0, an unknown day has no numbers."""
     return {
         "name": file.name,
         "save_as": file.save_as,
         "size": file.size_bytes or 0,
-        "year": day.year,
-        "month": day.month,
-        "day": day.day,
+        "year": file.day.year if file.day else None,
+        "month": file.day.month if file.day else None,
+        "day": file.day.day if file.day else None,
         "hash": file.hash,
         "md5": file.md5,
         "permissions": file.permissions,
@@ -31,6 +30,14 @@ def dict_of(file: RemoteFile) -> FileDict:
         "url": file.url,
         "format": file.format,
     }
+
+
+def dated(given: FileDict) -> FileDict:
+    """Return a dict that has a day: BioMAJ core expects one, and takes today for an unknown one."""
+    if given["year"]:
+        return given
+    today = date.today()
+    return given | {"year": today.year, "month": today.month, "day": today.day}
 
 
 def file_of(given: Mapping[str, Any]) -> RemoteFile:

@@ -16,7 +16,14 @@ from typing import Any, ClassVar
 
 import tenacity
 
-from biomaj_download.download.filedict import FileDict, day_of, dict_of, face_of, file_of
+from biomaj_download.download.filedict import (
+    FileDict,
+    dated,
+    day_of,
+    dict_of,
+    face_of,
+    file_of,
+)
 from biomaj_download.download.matching import match_files
 from biomaj_download.download.options import (
     ARCHIVE_OPTIONS,
@@ -184,7 +191,7 @@ class DownloadInterface:
         self._network_configuration()
         listing = self._listing(directory)
         files, directories = (
-            [dict_of(entry) | {"root": entry.root or self.rootdir} for entry in entries]
+            [dated(dict_of(entry)) | {"root": entry.root or self.rootdir} for entry in entries]
             for entries in (listing.files, listing.directories)
         )
         return files, directories
@@ -192,6 +199,15 @@ class DownloadInterface:
     def _listing(self, directory: str) -> Listing:
         listing: Listing = self.retryer(self.entries, directory)
         return listing
+
+    def _listing_below(self, directory: str) -> Listing:
+        """List a directory that may be a link to a file: a refusal tells, and is final."""
+        try:
+            return self.entries(directory)
+        except DownloadError as error:
+            if error.permanent or not error.retryable:
+                raise
+        return self._listing(directory)
 
     def match(
         self,
@@ -215,8 +231,8 @@ class DownloadInterface:
         )
         if not submatch:
             self.files_to_download = []
-        for file in match_files(patterns, top, self._listing, prefix=prefix):
-            self._append_file_to_download(dict_of(file))
+        for file in match_files(patterns, top, self._listing_below, prefix=prefix):
+            self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
             raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
 

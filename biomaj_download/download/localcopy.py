@@ -101,7 +101,9 @@ def _remote_file(name: str, status: os.stat_result, root: str) -> RemoteFile:
         size_bytes=status.st_size,
         day=_instant(status).astimezone().date(),
         modified_at=_instant(status),
-        hash=hashlib.md5(face.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest(),
+        hash=hashlib.md5(
+            face.encode("utf-8", "surrogateescape"), usedforsecurity=False
+        ).hexdigest(),
         permissions=stat.filemode(status.st_mode),
         group=str(status.st_gid),
         user=str(status.st_uid),
