@@ -232,5 +232,5 @@ def mapped(
     except tuple(errors) as error:
         for foreign, ours in errors.items():
             if isinstance(error, foreign):
-                raise ours(f"{subject}: {error}") from error
+                raise ours(f"{subject}: {str(error) or type(error).__name__}") from error
         raise

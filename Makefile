@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format proto check bench
+
+help:  ## Say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo:  ## Bring a sample databank home, on this machine alone
+	bin/demo
+
+test:  ## Install what the tests need and run every check
+	bin/test
+
+lint:  ## Check style
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+
+types:  ## Check types
+	.venv/bin/mypy --strict biomaj_download
+
+format:  ## Put the code in style
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+proto:  ## Generate downmessage_pb2 anew; fail where it was not up to date
+	bin/proto
+
+check: lint types proto  ## Check what is installed already, before a commit
+	.venv/bin/pytest -q
+
+bench:  ## Measure messages a second, beside biomaj-download 3.2.12
+	.venv/bin/python benchmarks/messages.py
