@@ -1,0 +1,58 @@
+"""What the client's tests share: a service that the test drives, and a client's thread."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+from pydantic import SecretStr
+
+from biomaj_download.settings import RabbitmqSettings
+from tests.broker.conftest import plain_channel
+from tests.servers.download_service import DownloadServiceStandIn
+
+
+@pytest.fixture
+def rabbitmq_settings(rabbitmq):
+    """The settings of a RabbitMQ whose download queue is empty."""
+    with plain_channel(rabbitmq) as channel:
+        channel.queue_delete(RabbitmqSettings().queue)
+    return RabbitmqSettings(
+        host=rabbitmq.host,
+        port=rabbitmq.port,
+        user=rabbitmq.user,
+        password=SecretStr(rabbitmq.password),
+        virtual_host=rabbitmq.virtual_host,
+    )
+
+
+@pytest.fixture(params=[True, False], ids=["our web", "old web"])
+def service(request, rabbitmq_settings):
+    with DownloadServiceStandIn(rabbitmq_settings, holds=request.param) as service:
+        yield service
+
+
+@pytest.fixture
+def in_background():
+    """Run a function in a thread that a failed test may leave behind; return its future."""
+
+    def start(function):
+        future = Future()
+
+        def run():
+            try:
+                future.set_result(function())
+            except Exception as error:  # noqa: BLE001 - handed on to whom it concerns
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    return start
+
+
+@pytest.fixture
+def quick_patience(monkeypatch):
+    monkeypatch.setattr("biomaj_download.client.patience.FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("biomaj_download.client.patience.LONGEST_WAIT_SECONDS", 0.1)
