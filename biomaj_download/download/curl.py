@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,11 +103,10 @@ _NEW_HOST_ANSWERS = {
 }
 #: libcurl's own interval of keep-alive probes (CURLOPT_TCP_KEEPIDLE).
 _KEEPALIVE_SECONDS = 60
-_REDIRECTIONS = range(300, 400)
 
 
 class HTTPParse:
-    """The expressions and group numbers by which a site reads HTML listings; -1: not in the page."""
+    """The expressions and group numbers by which a site reads HTML listings; -1: not there."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class CurlDownload(DownloadInterface):
             TransferError: the transfer failed.
         """
         result = engine().move(request)
-        if self.is_http() and result.status != 200:
+        if self.is_http() and result.status != HTTPStatus.OK:
             raise status_error(redact_url(request.url), result.status)
         return result
 

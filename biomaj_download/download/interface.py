@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -76,7 +77,7 @@ class DownloadInterface:
         self.options: dict[str, Any] = {}
         self.retryer: tenacity.Retrying = retryer()
         self._time_limit_seconds: float | None = None
-        self._values = read_options(self.OPTIONS, {})
+        self._values = self._read_texts(frozenset())
 
     @classmethod
     def opened(
@@ -158,10 +159,19 @@ class DownloadInterface:
             OptionError: a value is wrong.
         """
         given = {**self.options, **options}
-        self._values = read_options(self.OPTIONS, given)
+        if all(isinstance(value, str) for value in given.values()):
+            self._values = self._read_texts(frozenset(given.items()))
+        else:
+            self._values = read_options(self.OPTIONS, given)
         self.options = given
         self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
         self.retryer = retryer(self._values["stop_condition"], self._values["wait_policy"])
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _read_texts(cls, given: frozenset[tuple[str, str]]) -> Mapping[str, Any]:
+        """Read options as they come in messages: a bank's thousands all bring the same."""
+        return read_options(cls.OPTIONS, dict(given))
 
     def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
         """Replace the files to download."""
@@ -174,7 +184,7 @@ class DownloadInterface:
         given = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
         file_of(given)
         given["root"] = given.get("root") or self.rootdir
-        given.setdefault("save_as", None)
+        given["save_as"] = given.get("save_as")
         self.files_to_download.append(given)
 
     def _network_configuration(self) -> None:

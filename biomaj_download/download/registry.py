@@ -84,7 +84,8 @@ def get_handler(
         downloader.set_proxy(proxy, proxy_auth or None)
     if offline_dir:
         downloader.set_offline_dir(offline_dir)
-    downloader.set_options(options or {})
+    if options:
+        downloader.set_options(options)
     if remote_files:
         downloader.set_files_to_download(remote_files)
     return downloader

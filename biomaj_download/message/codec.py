@@ -93,13 +93,11 @@ def job_of(operation: wire.Operation) -> Job:
     )
 
 
-def _problem(operation: wire.Operation) -> str | None:
+def _problem(operation: Any) -> str | None:
     """Say what keeps an Operation from being a request; None: nothing."""
-    if not operation.HasField("type"):
-        return "expected type LIST or DOWNLOAD, got none that is known"
-    if operation.type not in _KINDS:
-        name = wire.Operation.OPERATION.Name(operation.type)
-        return f"expected type LIST or DOWNLOAD, got {name}"
+    if not operation.HasField("type") or operation.type not in _KINDS:
+        name = operation.HasField("type") and wire.Operation.OPERATION.Name(operation.type)
+        return f"expected type LIST or DOWNLOAD, got {name or 'none that is known'}"
     # A file's root may be left out: the bank's remote_dir stands for it.
     missing = [path for path in operation.FindInitializationErrors() if not path.endswith(".root")]
     if missing:

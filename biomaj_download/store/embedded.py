@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from biomaj_download.errors import StoreError
 from biomaj_download.store.base import Outcome, Progress, Store
@@ -110,9 +111,9 @@ class EmbeddedStore(Store):
         """Return the errors of a session, oldest first, and forget them."""
         where = "FROM error WHERE bank = ? AND session = ?"
         with self._transaction() as database:
-            rows = database.execute(f"SELECT text {where} ORDER BY number", (bank, session))  # noqa: S608 - no value in the text
+            rows = database.execute(f"SELECT text {where} ORDER BY number", (bank, session))
             texts = [text for (text,) in rows]
-            database.execute(f"DELETE {where}", (bank, session))  # noqa: S608 - as above
+            database.execute(f"DELETE {where}", (bank, session))
         return texts
 
     def file_list(self, bank: str, session: str) -> bytes | None:
@@ -130,9 +131,9 @@ class EmbeddedStore(Store):
         with self._lock:
             self._database.close()
 
-    def _row(self, query: str, *values: str) -> tuple[object, ...]:
+    def _row(self, query: str, *values: str) -> tuple[Any, ...]:
         with self._mapped(), self._lock:
-            row: tuple[object, ...] | None = self._database.execute(query, values).fetchone()
+            row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
         return row or ()
 
     @contextmanager

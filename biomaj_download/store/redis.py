@@ -53,8 +53,9 @@ class RedisStore(Store):
         self._prefix = settings.prefix
         self._server = f"redis {settings.host}:{settings.port}"
         password = settings.password.get_secret_value() if settings.password else None
+        pool: Any = redis.BlockingConnectionPool  # its arguments are not annotated
         self._redis: Any = redis.Redis(
-            connection_pool=redis.BlockingConnectionPool(
+            connection_pool=pool(
                 host=settings.host,
                 port=settings.port,
                 db=settings.db,

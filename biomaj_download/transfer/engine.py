@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
@@ -63,6 +64,9 @@ class Engine:
         self._epoll = select.epoll()
         self._epoll.register(self._wake_reader, select.EPOLLIN)
         self._timer_due: float | None = None
+        #: Set before the engine looks into the inbox for the last time and waits: who puts a
+        #: request there after that look finds it set, and wakes the engine.
+        self._is_asleep = False
         self._multi = self._new_multi()
         self._thread = threading.Thread(target=self._run, name="transfer-engine", daemon=True)
         self._thread.start()
@@ -71,7 +75,8 @@ class Engine:
         """Queue a request; the future ends with its result, or with a `DownloadError`."""
         transfer = _Transfer(request, _host_of(request.url))
         self._inbox.append(transfer)
-        self._wake()
+        if self._is_asleep:
+            self._wake()
         if self._closing.is_set() and not self._thread.is_alive():
             self._answer_rest()
         return transfer.future
@@ -91,10 +96,9 @@ class Engine:
         self._thread.join()
 
     def _wake(self) -> None:
-        try:
+        # A full buffer holds wake-ups enough, and a closed engine needs none.
+        with suppress(OSError):
             self._wake_writer.send(b"\0")
-        except OSError:
-            pass  # the buffer is full of wake-ups, or the engine is closed: it needs none
 
     # All below runs on the engine's thread.
 
@@ -164,7 +168,10 @@ class Engine:
 
     def _step(self) -> None:
         """Wait for sockets, the timer or a wake-up, and let libcurl work on what is ready."""
-        for descriptor, events in self._epoll.poll(self._wait_seconds()):
+        self._is_asleep = True
+        ready = self._epoll.poll(self._wait_seconds())
+        self._is_asleep = False
+        for descriptor, events in ready:
             if descriptor == self._wake_reader.fileno():
                 self._drain_wake_ups()
             else:
@@ -190,10 +197,9 @@ class Engine:
     def _watch_socket(self, action: int, descriptor: int, _multi: object, watched: object) -> None:
         """Keep epoll as libcurl wants it (CURLMOPT_SOCKETFUNCTION)."""
         if action == pycurl.POLL_REMOVE:
-            try:
+            # libcurl may have closed it, and the kernel forgotten it, already.
+            with suppress(OSError):
                 self._epoll.unregister(descriptor)
-            except OSError:
-                pass  # libcurl closed it first, and the kernel has forgotten it
             self._multi.assign(descriptor, None)
             return
         mask = (select.EPOLLIN if action & pycurl.POLL_IN else 0) | (

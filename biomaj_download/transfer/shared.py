@@ -11,47 +11,44 @@ import threading
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
 
-_lock = threading.Lock()
-_settings = TransferSettings()
-_engine: Engine | None = None
+
+class _Shared:
+    """The engine and how to make it; usable from any thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.settings = TransferSettings()
+        self.engine: Engine | None = None
+
+    def close(self) -> None:
+        """End the engine; the lock is held."""
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
+
+
+_shared = _Shared()
+# Threads do not live on in a forked child: it makes an engine of its own.
+os.register_at_fork(after_in_child=_shared.__init__)  # type: ignore[misc]
 
 
 def set_up(settings: TransferSettings) -> None:
     """Make the engine by these settings; one that runs by others is closed."""
-    global _settings
-    with _lock:
-        if settings != _settings:
-            _close()
-            _settings = settings
+    with _shared.lock:
+        if settings != _shared.settings:
+            _shared.close()
+            _shared.settings = settings
 
 
 def engine() -> Engine:
     """Return the process's engine."""
-    global _engine
-    with _lock:
-        if _engine is None:
-            _engine = Engine(_settings)
-        return _engine
+    with _shared.lock:
+        if _shared.engine is None:
+            _shared.engine = Engine(_shared.settings)
+        return _shared.engine
 
 
 def close() -> None:
     """End the engine; the next use makes a new one."""
-    with _lock:
-        _close()
-
-
-def _close() -> None:
-    global _engine
-    if _engine is not None:
-        _engine.close()
-        _engine = None
-
-
-def _forget() -> None:
-    """Threads do not live on in a forked child: it makes an engine of its own."""
-    global _engine, _lock
-    _engine = None
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget)
+    with _shared.lock:
+        _shared.close()
