@@ -10,8 +10,10 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 
 import pika
+import pycurl
 import pytest
 import redis
 
@@ -102,6 +104,19 @@ def test_ssh_server_lists_its_root_for_its_key_and_host_key(ssh_server):
     )
 
     assert "served.txt" in done.stdout
+
+
+def test_ssh_server_takes_the_password_where_it_has_one(ssh_server):
+    if ssh_server.password is None:
+        pytest.skip("sshd checks passwords for root alone")
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, f"{ssh_server.url}/")
+    curl.setopt(pycurl.SSH_KNOWNHOSTS, str(ssh_server.known_hosts_file))
+    curl.setopt(pycurl.SSH_AUTH_TYPES, pycurl.SSH_AUTH_PASSWORD)
+    curl.setopt(pycurl.USERPWD, f"{ssh_server.user}:{ssh_server.password}")
+
+    with closing(curl):
+        assert " ." in curl.perform_rs()
 
 
 def test_rsync_server_lists_its_root(rsync_server):
