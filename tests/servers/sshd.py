@@ -54,15 +54,16 @@ class SshServer(Server):
                 for kind in ("ed25519", "ecdsa", "rsa")
             )
         )
-        (self.folder / "sshd_config").write_text(
+        self._config_path = self.folder / "sshd_config"
+        self._config_path.write_text(
             CONFIG.format(server=self, with_password="yes" if self.password else "no")
         )
-        # sshd's PAM service is named for its program: a name of our own brings our own service.
-        self._named_program = self.folder / f"biomaj-test-sshd-{self.port}"
+        service = f"biomaj-test-sshd-{self.port}"
+        self._named_program = self.folder / service
         self._named_program.symlink_to(self.program_path)
         if self.password:
             Path("/run/sshd").mkdir(exist_ok=True)
-            service = self._named_program.name
+            self._name_pam_service(service)
             pam = PamService(service, self.folder, user=self.user, password=self.password)
             self._on_close.callback(pam.close)
 
@@ -72,10 +73,21 @@ class SshServer(Server):
         return f"sftp://{self.host}:{self.port}{self.root}"
 
     def command(self) -> list[str]:
-        return [str(self._named_program), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        return [str(self._named_program), "-D", "-e", "-f", str(self._config_path)]
 
     def is_ready(self) -> bool:
         return self.answers(b"", b"SSH-2.0")
+
+    def _name_pam_service(self, service: str) -> None:
+        """Use this PAM service, not the host's: from OpenSSH 9.8 on there is an option for it.
+
+        Before, the service has the name that the program was started by.
+        """
+        text = self._config_path.read_text()
+        self._config_path.write_text(f"{text}PAMServiceName {service}\n")
+        check = [self.program_path, "-t", "-f", str(self._config_path)]
+        if subprocess.run(check, capture_output=True, timeout=60, check=False).returncode:
+            self._config_path.write_text(text)
 
     def _make_key(self, name: str, kind: str) -> Path:
         path = self.folder / name
