@@ -59,9 +59,9 @@ class LocalDownloads(Downloads):
         """Download what waits, with `at_once` threads."""
         number = min(self.at_once or len(self._waiting), len(self._waiting))
         work = (self._waiting, self._outcomes)
-        for _ in range(number):
-            Thread(target=_download_all, args=work, name="download", daemon=True).start()
         try:
+            for _ in range(number):
+                Thread(target=_download_all, args=work, name="download", daemon=True).start()
             while self._done < self._submitted:
                 self._cancel_flag.check(self._bank)
                 self._take_note()

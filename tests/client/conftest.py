@@ -6,25 +6,13 @@ import threading
 from concurrent.futures import Future
 
 import pytest
-from pydantic import SecretStr
 
-from biomaj_download.settings import RabbitmqSettings
-from tests.broker.conftest import plain_channel
-from tests.servers.download_service import DownloadServiceStandIn
+from tests.servers.download_service import DownloadServiceStandIn, settings_of
 
 
 @pytest.fixture
 def rabbitmq_settings(rabbitmq):
-    """The settings of a RabbitMQ whose download queue is empty."""
-    with plain_channel(rabbitmq) as channel:
-        channel.queue_delete(RabbitmqSettings().queue)
-    return RabbitmqSettings(
-        host=rabbitmq.host,
-        port=rabbitmq.port,
-        user=rabbitmq.user,
-        password=SecretStr(rabbitmq.password),
-        virtual_host=rabbitmq.virtual_host,
-    )
+    return settings_of(rabbitmq)
 
 
 @pytest.fixture(params=[True, False], ids=["our web", "old web"])

@@ -15,6 +15,8 @@ from queue import SimpleQueue
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import pika
+from pydantic import SecretStr
 from typing_extensions import Self
 
 from biomaj_download.broker.base import Delivery
@@ -22,6 +24,7 @@ from biomaj_download.broker.rabbitmq import RabbitmqBroker
 from biomaj_download.job import Job
 from biomaj_download.message.codec import decode
 from biomaj_download.settings import RabbitmqSettings
+from tests.servers.rabbitmq import RabbitmqServer
 
 
 @dataclass
@@ -135,6 +138,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
+
+
+def settings_of(rabbitmq: RabbitmqServer) -> RabbitmqSettings:
+    """Return how a service is set up that has the queue, now empty, of a RabbitMQ."""
+    settings = RabbitmqSettings(
+        host=rabbitmq.host,
+        port=rabbitmq.port,
+        user=rabbitmq.user,
+        password=SecretStr(rabbitmq.password),
+        virtual_host=rabbitmq.virtual_host,
+    )
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        connection.channel().queue_delete(settings.queue)
+    return settings
 
 
 class DownloadServiceStandIn:
