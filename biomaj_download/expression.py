@@ -15,6 +15,7 @@ from simpleeval import (  # type: ignore[import-untyped]  # simpleeval ships no 
     EvalWithCompoundTypes,
     FeatureNotAvailable,
     InvalidExpression,
+    LookupError,
 )
 
 from biomaj_download.errors import OptionError
@@ -42,6 +43,7 @@ _REFUSALS = (
     ArithmeticError,
     AttributeError,
     InvalidExpression,
+    LookupError,
     MemoryError,
     RecursionError,
     SyntaxError,
