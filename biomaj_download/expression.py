@@ -15,7 +15,6 @@ from simpleeval import (  # type: ignore[import-untyped]  # simpleeval ships no 
     EvalWithCompoundTypes,
     FeatureNotAvailable,
     InvalidExpression,
-    LookupError,
 )
 
 from biomaj_download.errors import OptionError
