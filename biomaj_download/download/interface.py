@@ -181,7 +181,7 @@ class DownloadInterface:
 
     def _append_file_to_download(self, rfile: FileDict | str) -> None:
         """Take one file: a dict, or a name; a subclass may fill in what it knows."""
-        given = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
+        given: FileDict = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
         file_of(given)
         given["root"] = given.get("root") or self.rootdir
         given["save_as"] = given.get("save_as")

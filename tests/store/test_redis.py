@@ -62,6 +62,6 @@ def test_redis_store_leaves_nothing_when_an_old_client_cleans_five_keys(store, r
 def test_redis_store_names_the_server_that_is_away() -> None:
     store = RedisStore(RedisSettings(host="127.0.0.1", port=1))
 
-    with pytest.raises(StoreError, match="127.0.0.1:1"):
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1:1"):
         store.ping()
     store.close()
