@@ -47,7 +47,9 @@ def operations_of(
     for file in downloader.files_to_download:
         operation = wire.Operation()
         operation.CopyFrom(frame)
-        fill_file(operation.download.remote_file.files.add(), file_of(file))
+        # An old consumer takes no save_as for an empty one: it is always told.
+        named = file_of({**file, "save_as": downloader.target_name(file)})
+        fill_file(operation.download.remote_file.files.add(), named)
         yield operation
 
 

@@ -101,6 +101,14 @@ def test_operations_carry_what_is_known_of_the_file(downloader):
     assert (metadata.hash, metadata.md5) == ("abc", "b1946ac92492d2347c6235b4d2611184")
 
 
+def test_operations_name_the_result_even_where_it_keeps_its_name(downloader):
+    downloader.set_files_to_download(["/sub/a.gz"])
+
+    (operation,) = sent(downloader)
+
+    assert operation.download.remote_file.files[0].save_as == "/sub/a.gz"
+
+
 def test_operations_leave_out_what_is_not_known(downloader):
     (operation,) = sent(downloader, config={})
 
