@@ -1,0 +1,200 @@
+"""The web interface: sessions, progress, errors, file lists and metrics over REST.
+
+`app` is made on first use, from the settings of the environment; an import has no effects.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Flask, Response, jsonify, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from werkzeug.exceptions import HTTPException
+
+from biomaj_download.broker.base import Broker
+from biomaj_download.errors import BrokerError, DownloadError, MessageError, StoreError
+from biomaj_download.message.codec import decode
+from biomaj_download.metrics import Metrics
+from biomaj_download.settings import Settings, load_settings
+from biomaj_download.store.base import Store
+from biomaj_download.store.opening import open_store
+
+log = logging.getLogger("biomaj.download.web")
+
+LONGEST_WAIT_SECONDS = 60.0
+#: A metrics post or an operation is small; a larger body is refused unread.
+LONGEST_BODY_BYTES = 16 * 1024 * 1024
+_STATUS_OF: Mapping[type[DownloadError], int] = {
+    MessageError: 400,
+    StoreError: 503,
+    BrokerError: 503,
+}
+
+
+class BadRequest(MessageError):
+    """A request whose body or arguments cannot be read."""
+
+    code = "bad-request"
+
+
+def create_app(
+    settings: Settings, *, store: Store | None = None, broker: Broker | None = None
+) -> Flask:
+    """Return the web application.
+
+    `store` None: the one that the settings name. `broker`: where POST .../operations puts
+    requests, in a service without an AMQP server; None: there is no such route.
+    """
+    app = Flask("biomaj_download", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
+    opened = store or open_store(settings)
+    metrics = Metrics(CollectorRegistry())
+    app.register_blueprint(_metric_routes(metrics))
+    app.register_blueprint(_session_routes(opened))
+    app.register_blueprint(_health_routes(opened))
+    if broker is not None:
+        app.register_blueprint(_operation_routes(broker))
+    app.register_error_handler(DownloadError, _failed)
+    app.register_error_handler(HTTPException, _refused)
+    return app
+
+
+def _metric_routes(metrics: Metrics) -> Blueprint:
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    def scrape() -> Response:
+        return Response(metrics.exposed(), content_type=CONTENT_TYPE_LATEST)
+
+    @routes.post("/api/download/metrics")
+    def post_metrics() -> Response:
+        metrics.observe(_metric_entries(request.get_json(force=True)))
+        return jsonify({"msg": "OK"})
+
+    return routes
+
+
+def _session_routes(store: Store) -> Blueprint:
+    routes = Blueprint("sessions", __name__, url_prefix="/api/download")
+
+    @routes.post("/session/<bank>")
+    def create_session(bank: str) -> Response:
+        return jsonify({"session": store.create_session(bank)})
+
+    @routes.delete("/session/<bank>/<session>")
+    def delete_session(bank: str, session: str) -> Response:
+        store.delete_session(bank, session)
+        return jsonify({"msg": "session cleared"})
+
+    @routes.get("/status/list/<bank>/<session>")
+    def list_status(bank: str, session: str) -> Response:
+        return jsonify({"status": store.file_list(bank, session) is not None})
+
+    @routes.get("/list/<bank>/<session>")
+    def list_files(bank: str, session: str) -> Response:
+        body = store.file_list(bank, session) or b""
+        return jsonify({"files": base64.b64encode(body).decode("ascii")})
+
+    @routes.get("/status/download/<bank>/<session>")
+    def download_status(bank: str, session: str) -> Response:
+        progress = store.wait_for_progress(
+            bank,
+            session,
+            after=int(_number("after", -1)),
+            timeout_seconds=min(_number("wait_seconds", 0), LONGEST_WAIT_SECONDS),
+        )
+        done, errors = (-1 if count is None else count for count in progress)
+        return jsonify({"progress": done, "errors": errors})
+
+    @routes.get("/error/download/<bank>/<session>")
+    def download_errors(bank: str, session: str) -> Response:
+        return jsonify({"error": store.pop_errors(bank, session)})
+
+    return routes
+
+
+def _health_routes(store: Store) -> Blueprint:
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/api/download")
+    def pong() -> Response:
+        return jsonify({"msg": "pong"})
+
+    @routes.get("/healthz")
+    def healthy() -> Response:
+        return jsonify({"status": "ok"})
+
+    @routes.get("/readyz")
+    def ready() -> Response:
+        store.ping()
+        return jsonify({"status": "ok"})
+
+    return routes
+
+
+def _operation_routes(broker: Broker) -> Blueprint:
+    routes = Blueprint("operations", __name__, url_prefix="/api/download")
+
+    @routes.post("/operations")
+    def ask() -> tuple[Response, int]:
+        body = request.get_data()
+        decode(body)
+        message_id = str(uuid.uuid4())
+        broker.publish(body, message_id=message_id)
+        return jsonify({"msg": "accepted", "message_id": message_id}), 202
+
+    return routes
+
+
+def _number(name: str, default: float) -> float:
+    """Return a number among the arguments of a request."""
+    text = request.args.get(name)
+    try:
+        number = default if text is None else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadRequest(f"{name}: expected a number, got {text!r}")
+    return number
+
+
+def _metric_entries(posted: Any) -> list[dict[str, Any]]:
+    """Return posted metrics, checked before the first is counted."""
+    if not isinstance(posted, list):
+        raise BadRequest(f"metrics: expected an array, got {type(posted).__name__}")
+    for entry in posted:
+        if not isinstance(entry, dict) or not isinstance(entry.get("bank"), str):
+            raise BadRequest("metrics: expected objects with a `bank`")
+        for key in ("size", "download_time"):
+            value = entry.get(key)
+            if not entry.get("error") and not _is_count(value):
+                raise BadRequest(f"metrics: expected a number from 0 in {key!r}, got {value!r}")
+    return posted
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _failed(error: DownloadError) -> tuple[Response, int]:
+    status = next((code for kind, code in _STATUS_OF.items() if isinstance(error, kind)), 500)
+    log.warning("request failed path=%s code=%s error=%s", request.path, error.code, error)
+    return jsonify({"error": str(error), "code": error.code}), status
+
+
+def _refused(error: HTTPException) -> tuple[Response, int]:
+    return jsonify({"error": error.description, "code": error.name}), error.code or 500
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app` when a server first asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = create_app(load_settings())
+    globals()["app"] = app
+    return app
