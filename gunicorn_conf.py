@@ -8,11 +8,19 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from prometheus_client import multiprocess
+# Where the processes share their counts; the lower-case name is the old one. It must be set, and
+# the counts of an earlier run be gone, before prometheus_client is first imported.
+_given = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or os.environ.get("prometheus_multiproc_dir")
+_metrics_directory = Path(_given or tempfile.mkdtemp(prefix="biomaj-download-metrics-"))
+_metrics_directory.mkdir(parents=True, exist_ok=True)
+for _file in _metrics_directory.glob("*.db"):
+    _file.unlink()
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_directory)
 
-from biomaj_download.discovery import register_web
-from biomaj_download.metrics import MULTIPROCESS_DIRECTORIES
-from biomaj_download.settings import load_settings
+from prometheus_client import multiprocess  # noqa: E402 - see above
+
+from biomaj_download.discovery import register_web  # noqa: E402 - see above
+from biomaj_download.settings import load_settings  # noqa: E402 - see above
 
 _settings = load_settings()
 
@@ -24,15 +32,6 @@ keepalive = 75
 timeout = 120
 if _settings.tls.cert and _settings.tls.key:
     certfile, keyfile = str(_settings.tls.cert), str(_settings.tls.key)
-
-# Counts of an earlier run must not be added to this one's: the folder is made empty before a
-# process is started.
-_given = next((os.environ[name] for name in MULTIPROCESS_DIRECTORIES if os.environ.get(name)), None)
-_metrics_directory = Path(_given or tempfile.mkdtemp(prefix="biomaj-download-metrics-"))
-_metrics_directory.mkdir(parents=True, exist_ok=True)
-for _file in _metrics_directory.glob("*.db"):
-    _file.unlink()
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_directory)
 
 _deregister = []
 

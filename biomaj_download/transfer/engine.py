@@ -232,10 +232,12 @@ class Engine:
                 self._end(curl, code, text)
 
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
-        transfer = self._running.pop(curl)
-        self._running_per_host[transfer.host] -= 1
-        self._multi.remove_handle(curl)
+        # Still among the running ones until there is an answer: none is ever forgotten.
+        transfer = self._running[curl]
         answer = _answer_of(curl, code, text, transfer.request)
+        self._multi.remove_handle(curl)
+        del self._running[curl]
+        self._running_per_host[transfer.host] -= 1
         self._idle.append(curl)
         if isinstance(answer, DownloadError):
             transfer.future.set_exception(answer)
@@ -284,12 +286,12 @@ def _answer_of(
         limit = request.timeout_seconds
         timed_out = limit is not None and seconds >= limit - _TIMER_SLACK_SECONDS
         return error_of(code, text, url=request.url, status=status, total_timed_out=timed_out)
-    filetime = curl.getinfo(pycurl.INFO_FILETIME)
-    announced = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD)
+    filetime = curl.getinfo(pycurl.FILETIME_T)
+    announced = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
     return TransferResult(
         status=status,
-        received_bytes=int(curl.getinfo(pycurl.SIZE_DOWNLOAD)),
-        announced_bytes=int(announced) if announced >= 0 else None,
+        received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
+        announced_bytes=announced if announced >= 0 else None,
         modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
         effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
         content_type=curl.getinfo(pycurl.CONTENT_TYPE),
