@@ -10,7 +10,8 @@ from pathlib import Path
 
 # Where the processes share their counts; the lower-case name is the old one. It must be set, and
 # the counts of an earlier run be gone, before prometheus_client is first imported.
-_given = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or os.environ.get("prometheus_multiproc_dir")
+_names = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+_given = next(filter(None, map(os.environ.get, _names)), None)
 _metrics_directory = Path(_given or tempfile.mkdtemp(prefix="biomaj-download-metrics-"))
 _metrics_directory.mkdir(parents=True, exist_ok=True)
 for _file in _metrics_directory.glob("*.db"):

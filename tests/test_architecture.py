@@ -31,6 +31,7 @@ FLOORS = (
     ("worker",),
     ("client", "downloadservice"),
     ("downloadclient", "biomaj_download_web"),
+    ("oneoff", "serving"),
     ("cli",),
     ("wsgi",),
 )

@@ -1,0 +1,50 @@
+"""The embedded service: web, queue, workers and sessions in one process, on two SQLite files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from waitress.server import create_server
+
+from biomaj_download.biomaj_download_web import create_app
+from biomaj_download.broker.opening import open_broker
+from biomaj_download.downloadservice import DownloadService
+from biomaj_download.settings import BrokerSettings, Settings, StoreSettings
+from biomaj_download.store.opening import open_store
+
+#: Each client's question about progress holds a thread until there is an answer.
+_WEB_THREADS = 32
+
+
+class EmbeddedService:
+    """A service without a server; `run` is called once, `stop` from a signal handler at will."""
+
+    def __init__(self, settings: Settings, data_dir: Path, *, host: str, port: int) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        embedded = settings.model_copy(
+            update={
+                "broker": BrokerSettings(url=f"sqlite:{data_dir / 'queue.sqlite'}"),
+                "store": StoreSettings(url=f"sqlite:{data_dir / 'sessions.sqlite'}"),
+            }
+        )
+        broker, store = open_broker(embedded), open_store(embedded)
+        self._service = DownloadService(settings=embedded, broker=broker, store=store)
+        app = create_app(embedded, store=store, broker=broker)
+        self._server: Any = create_server(app, host=host, port=port, threads=_WEB_THREADS)
+        self.url = f"http://{host}:{self._server.effective_port}"
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        web = threading.Thread(target=self._server.run, name="web", daemon=True)
+        web.start()
+        try:
+            self._service.wait_for_messages()
+        finally:
+            self._server.close()
+            self._service.close()
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._service.stop()

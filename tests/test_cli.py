@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from biomaj_download import __version__
+from biomaj_download.cli import main
+from biomaj_download.message import downmessage_pb2 as wire
+
+ONCE = ("-o", "stop_condition=stop_after_attempt(1)")
+
+
+@pytest.fixture
+def run():
+    return lambda *arguments: CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def served(nginx) -> str:
+    root = nginx.root / "cli"
+    root.mkdir(exist_ok=True)
+    (root / "a b.dat").write_bytes(b"a" * 1000)
+    (root / "c.dat").write_bytes(b"c" * 10)
+    return f"{nginx.url}/cli"
+
+
+def test_get_brings_files_home_and_says_so(run, served, tmp_path):
+    result = run("get", f"{served}/a%20b.dat", f"{served}/c.dat", "-d", tmp_path / "new")
+
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 files, 1010 bytes" in result.stdout
+    assert (tmp_path / "new" / "a b.dat").read_bytes() == b"a" * 1000
+
+
+def test_get_by_ftp_takes_the_account_from_the_environment(run, ftp_server, tmp_path, monkeypatch):
+    (ftp_server.root / "cli.dat").write_bytes(b"ftp")
+    monkeypatch.setenv("BIOMAJ_DOWNLOAD_CREDENTIALS", f"{ftp_server.user}:{ftp_server.password}")
+
+    result = run("get", f"{ftp_server.url}/cli.dat", "-d", tmp_path, *ONCE)
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "cli.dat").read_bytes() == b"ftp"
+
+
+def test_get_says_which_files_failed_and_keeps_the_others(run, served, tmp_path):
+    result = run("get", f"{served}/none.dat", f"{served}/c.dat", "-d", tmp_path, *ONCE)
+
+    assert result.exit_code == 1
+    assert "1 of 2 files" in result.stdout
+    assert "none.dat" in result.stderr
+    assert "404" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["c.dat"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["gopher://h/x"], "expected an address"),
+        (["http://h/dir/"], "directory"),
+        (["http://h/x", "-o", "nonsense"], "NAME=VALUE"),
+        (["http://h/x", "-o", "stop_condition=now()"], "stop_condition"),
+        ([], "URL"),
+    ],
+)
+def test_get_names_what_was_wrong_in_its_arguments(run, arguments, expected):
+    result = run("get", *arguments)
+
+    assert result.exit_code == 2
+    assert expected in result.stderr
+
+
+def test_get_never_shows_a_password(run, served, tmp_path):
+    url = served.replace("http://", "http://user:secret@") + "/none.dat"
+
+    result = run("get", url, "gopher://user:secret@h/", "-d", tmp_path, *ONCE)
+    other = run("get", url, "-d", tmp_path, *ONCE)
+
+    assert (result.exit_code, other.exit_code) == (2, 1)
+    assert "secret" not in result.output + other.output
+
+
+def test_command_tells_its_version(run):
+    assert __version__ in run("--version").output
+
+
+def test_serve_does_a_whole_session_and_stops_when_told(served, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "biomaj_download.cli", "serve", "--port=0", f"--data={tmp_path}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[2].rstrip(",")
+    api = f"{url}/api/download"
+    session = requests.post(f"{api}/session/bank", timeout=10).json()["session"]
+
+    accepted = requests.post(
+        f"{api}/operations",
+        data=operation_for(served, session, tmp_path / "home").SerializeToString(),
+        timeout=10,
+    )
+    status = requests.get(
+        f"{api}/status/download/bank/{session}",
+        params={"after": 0, "wait_seconds": 30},
+        timeout=40,
+    ).json()
+    process.send_signal(signal.SIGTERM)
+
+    assert accepted.status_code == 202
+    assert status == {"progress": 1, "errors": -1}
+    assert (tmp_path / "home" / "c.dat").read_bytes() == b"c" * 10
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+
+
+def operation_for(served: str, session: str, local_dir: Path) -> wire.Operation:
+    operation = wire.Operation(type=wire.Operation.DOWNLOAD)
+    download = operation.download
+    download.bank, download.session, download.local_dir = "bank", session, str(local_dir)
+    remote = download.remote_file
+    remote.protocol, remote.remote_dir = wire.DownloadFile.HTTP, "/cli"
+    remote.server = served.removeprefix("http://").removesuffix("/cli")
+    remote.files.add(name="c.dat", root="/cli")
+    return operation
+
+
+def test_serve_says_why_it_cannot_start(run, tmp_path):
+    taken = tmp_path / "file"
+    taken.write_text("")
+
+    result = run("serve", "--data", taken / "data", "--port", "0")
+
+    assert result.exit_code == 3
+    assert "not started" in result.stderr
