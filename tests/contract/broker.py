@@ -234,7 +234,7 @@ class BrokerContract:
 
     def test_messages_of_a_killed_consumer_come_again_redelivered(self, settings, broker):
         broker.publish(b"body", message_id="one")
-        with subprocess.Popen(  # noqa: S603 - our own words
+        with subprocess.Popen(
             [sys.executable, "-c", HANGING_CONSUMER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -46,6 +46,8 @@ _DOS = re.compile(
 )
 _TOTAL = re.compile(r"total\s+\d+", re.IGNORECASE)
 
+_MONTHS_A_YEAR = 12
+
 
 class _Kind(Enum):
     """What a row is; a link counts as file and as directory, for only the server knows which."""
@@ -200,7 +202,7 @@ def _dos_day(first: str, second: str, third: str) -> tuple[int, int, int]:
         return int(first), int(second), int(third)
     year = four_digit_year(int(third))
     month, day = int(first), int(second)
-    return (year, month, day) if month <= 12 else (year, day, month)
+    return (year, month, day) if month <= _MONTHS_A_YEAR else (year, day, month)
 
 
 def _mlsd_row(line: str) -> _Row | None:

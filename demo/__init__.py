@@ -1,0 +1,1 @@
+"""A sample databank, servers that offer it, and the road home: what bin/demo shows."""
