@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
-
 import pytest
 
+from tests import background
 from tests.servers.download_service import DownloadServiceStandIn, settings_of
 
 
@@ -23,21 +21,7 @@ def service(request, rabbitmq_settings):
 
 @pytest.fixture
 def in_background():
-    """Run a function in a thread that a failed test may leave behind; return its future."""
-
-    def start(function):
-        future = Future()
-
-        def run():
-            try:
-                future.set_result(function())
-            except Exception as error:  # noqa: BLE001 - handed on to whom it concerns
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
-
-    return start
+    return background.start
 
 
 @pytest.fixture
