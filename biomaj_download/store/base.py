@@ -5,8 +5,9 @@ A session lives from `create_session` to `delete_session`; everything under it g
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -25,6 +26,7 @@ class Outcome:
     to store with it. `redelivered`: the broker delivered this message before.
     `identity_is_unique` False: an old client set no message id, `message_key` is a digest of the
     content, and two first deliveries with the same content are two messages.
+    `token` tells these apart from one outcome that is stored again after a lost answer.
     """
 
     bank: str
@@ -34,6 +36,19 @@ class Outcome:
     identity_is_unique: bool = True
     error: str | None = None
     files: bytes | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def counts_once(self) -> bool:
+        """Say whether a stored outcome of this message means that it is counted already."""
+        return self.identity_is_unique or self.redelivered
+
+    @property
+    def error_text(self) -> str | None:
+        """Return the error as text that can be stored: a server's file name in it may be none."""
+        if self.error is None:
+            return None
+        return (self.error or "unknown error").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Store(ABC):
@@ -64,7 +79,7 @@ class Store(ABC):
         """Store an outcome, its error and file list, and count it, in one atomic step.
 
         Return False, and change nothing, when the session is gone, or when the message is counted
-        already: its identity is unique or it is redelivered, and an outcome of it is stored.
+        already: it counts once and an outcome of it is stored, or this very outcome is stored.
         """
 
     @abstractmethod

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
+
 from biomaj_download.errors import StoreError
 from biomaj_download.store.base import Outcome, Progress, Store
 
 #: A waiting client looks so often for what another process has stored.
 LOOK_SECONDS = 0.25
 _BUSY_SECONDS = 30
-_OPEN_TRIES = 100
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS session (
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS session (
     PRIMARY KEY (bank, id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (
-    bank TEXT NOT NULL, session TEXT NOT NULL, message TEXT NOT NULL, times INTEGER NOT NULL,
+    bank TEXT NOT NULL, session TEXT NOT NULL, message TEXT NOT NULL,
     PRIMARY KEY (bank, session, message),
     FOREIGN KEY (bank, session) REFERENCES session (bank, id) ON DELETE CASCADE
 ) WITHOUT ROWID;
@@ -49,13 +50,7 @@ class EmbeddedStore(Store):
         self._lock = threading.Lock()
         self._settled = threading.Condition()
         with self._mapped():
-            self._database = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            _write_ahead(self._database)
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute("PRAGMA foreign_keys=ON")
-            self._database.executescript(_SCHEMA)
+            self._database = _opened(path)
 
     def create_session(self, bank: str) -> str:
         """Open a session and return its id."""
@@ -142,10 +137,11 @@ class EmbeddedStore(Store):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:  # a full disk ends it before we do
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -160,16 +156,13 @@ def _count(database: sqlite3.Connection, outcome: Outcome) -> bool:
     key = (outcome.bank, outcome.session)
     if not database.execute("SELECT 1 FROM session WHERE bank = ? AND id = ?", key).fetchone():
         return False
-    if outcome.identity_is_unique or outcome.redelivered:
-        on_conflict = "DO NOTHING"
-    else:
-        on_conflict = "DO UPDATE SET times = times + 1"
-    counted = database.execute(
-        f"INSERT INTO settled VALUES (?, ?, ?, 1) ON CONFLICT {on_conflict}",  # noqa: S608 - two fixed texts
-        (*key, outcome.message_key),
-    )
-    if counted.rowcount == 0:
+    settled = "INSERT INTO settled VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+    message = outcome.message_key
+    own = message if outcome.counts_once else f"{message}:{outcome.token}"
+    if database.execute(settled, (*key, own)).rowcount == 0:
         return False
+    if own != message:
+        database.execute(settled, (*key, message))
     failed = int(outcome.error is not None)
     database.execute(
         "UPDATE session SET progress = ifnull(progress, 0) + 1, files = ifnull(?, files),"
@@ -178,18 +171,32 @@ def _count(database: sqlite3.Connection, outcome: Outcome) -> bool:
     )
     if failed:
         database.execute(
-            "INSERT INTO error (bank, session, text) VALUES (?, ?, ?)", (*key, outcome.error)
+            "INSERT INTO error (bank, session, text) VALUES (?, ?, ?)", (*key, outcome.error_text)
         )
     return True
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _write_ahead(database)
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute("PRAGMA foreign_keys=ON")
+        database.executescript(_SCHEMA)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+@retry(
+    retry=retry_if_exception_message(match="database is locked"),
+    stop=stop_after_delay(_BUSY_SECONDS),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
+)
 def _write_ahead(database: sqlite3.Connection) -> None:
     """Switch to write-ahead logging; two that do so at once are told "locked" without a wait."""
-    for _ in range(_OPEN_TRIES):
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            time.sleep(_BUSY_SECONDS / _OPEN_TRIES)
-        else:
-            return
     database.execute("PRAGMA journal_mode=WAL")

@@ -8,7 +8,6 @@ from biomaj_download.errors import ConfigError
 from biomaj_download.settings import Settings
 from biomaj_download.store.base import Store
 from biomaj_download.store.embedded import EmbeddedStore
-from biomaj_download.store.redis import RedisStore
 
 
 def open_store(settings: Settings) -> Store:
@@ -20,6 +19,8 @@ def open_store(settings: Settings) -> Store:
     """
     url = settings.store.url
     if url is None:
+        from biomaj_download.store.redis import RedisStore  # noqa: PLC0415 - not for one host alone
+
         return RedisStore(settings.redis)
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:

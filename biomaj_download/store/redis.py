@@ -1,8 +1,8 @@
 """Sessions in Redis, under the keys that BioMAJ's services share.
 
 `<prefix>:<bank>:session:<id>` is 1; `:progress`, `:error`, `:error:info` and `:files` lie under
-it, and `:settled`, which is ours: message -> how often it was counted. An old client cleans the
-first five alone, so ours expires.
+it, and the hash `:settled`, which is ours: the messages that are counted. An old client cleans
+the first five alone, so ours expires.
 """
 
 from __future__ import annotations
@@ -21,27 +21,35 @@ from biomaj_download.store.base import Outcome, Progress, Store
 
 #: What is settled is remembered so long after the last message: longer than any queue holds one.
 SETTLED_SECONDS = 14 * 24 * 3600
-#: A waiting client looks at least so often, should the news of a progress be lost.
-LONGEST_WAIT_SECONDS = 5.0
+#: An old consumer counts without telling, so a waiting client looks too: soon at first, then less
+#: often.
+FIRST_LOOK_SECONDS = 0.02
+LONGEST_LOOK_SECONDS = 0.5
+LOOK_GROWTH = 1.5
 _SOCKET_TIMEOUT_SECONDS = 10
+#: A connection that was idle for so long is tried before it is used: a firewall may have cut it.
+_HEALTH_CHECK_SECONDS = 30
 _CONNECTIONS = 256
 
-#: KEYS: session, settled. ARGV: message key, counts once (1), error or '', has files (1), files.
+#: KEYS: session, settled. ARGV: message key, token or '' for a message that counts once, error or
+#: '', has files (1), files.
 _SETTLE = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[2] == '1' then
+if ARGV[2] == '' then
   if redis.call('HSETNX', KEYS[2], ARGV[1], 1) == 0 then return 0 end
 else
-  redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+  if redis.call('HSETNX', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 1) == 0 then return 0 end
+  redis.call('HSETNX', KEYS[2], ARGV[1], 1)
+end
+if redis.call('TTL', KEYS[2]) < {SETTLED_SECONDS // 2} then
+  redis.call('EXPIRE', KEYS[2], {SETTLED_SECONDS})
 end
 if ARGV[4] == '1' then redis.call('SET', KEYS[1] .. ':files', ARGV[5]) end
 if ARGV[3] ~= '' then
   redis.call('INCR', KEYS[1] .. ':error')
   redis.call('LPUSH', KEYS[1] .. ':error:info', ARGV[3])
 end
-local progress = redis.call('INCR', KEYS[1] .. ':progress')
-if progress % 1000 == 1 then redis.call('EXPIRE', KEYS[2], {SETTLED_SECONDS}) end
-redis.call('PUBLISH', KEYS[1] .. ':news', progress)
+redis.call('PUBLISH', KEYS[1] .. ':news', redis.call('INCR', KEYS[1] .. ':progress'))
 return 1
 """
 
@@ -64,6 +72,8 @@ class RedisStore(Store):
                 timeout=_SOCKET_TIMEOUT_SECONDS,
                 socket_timeout=_SOCKET_TIMEOUT_SECONDS,
                 socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
+                socket_keepalive=True,
+                health_check_interval=_HEALTH_CHECK_SECONDS,
                 protocol=2,
             )
         )
@@ -96,15 +106,14 @@ class RedisStore(Store):
     def settle(self, outcome: Outcome) -> bool:
         """Store and count an outcome in one round trip."""
         key = self._key(outcome.bank, outcome.session)
-        counts_once = outcome.identity_is_unique or outcome.redelivered
         has_files = outcome.files is not None
         with self._mapped():
             counted = self._settle(
                 keys=[key, f"{key}:settled"],
                 args=[
                     outcome.message_key,
-                    int(counts_once),
-                    "" if outcome.error is None else outcome.error or "unknown error",
+                    "" if outcome.counts_once else outcome.token,
+                    outcome.error_text or "",
                     int(has_files),
                     outcome.files if has_files else b"",
                 ],
@@ -126,15 +135,17 @@ class RedisStore(Store):
         progress = self.progress(bank, session)
         if (progress.done or 0) > after or timeout_seconds <= 0:
             return progress
+        look_seconds = FIRST_LOOK_SECONDS
         with self._mapped(), self._redis.pubsub(ignore_subscribe_messages=False) as news:
             news.subscribe(f"{self._key(bank, session)}:news")
             while True:
                 # The first message is the confirmation: from then on no news is missed.
-                left_seconds = deadline - time.monotonic()
-                news.get_message(timeout=min(max(left_seconds, 0), LONGEST_WAIT_SECONDS))
+                left_seconds = max(deadline - time.monotonic(), 0)
+                news.get_message(timeout=min(left_seconds, look_seconds))
                 progress = self.progress(bank, session)
                 if (progress.done or 0) > after or time.monotonic() >= deadline:
                     return progress
+                look_seconds = min(look_seconds * LOOK_GROWTH, LONGEST_LOOK_SECONDS)
 
     def pop_errors(self, bank: str, session: str) -> list[str]:
         """Return the errors of a session, oldest first, and forget them."""

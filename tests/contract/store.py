@@ -1,11 +1,15 @@
-"""What every session store does; subclass it with a fixture `store`."""
+"""What every session store does.
+
+Subclass it with two fixtures: `store`, and `no_looks`, which keeps a waiting store from looking by
+itself, so that news alone can wake it.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 
@@ -14,6 +18,29 @@ from biomaj_download.store.base import Outcome, Progress, Store
 
 def outcome(session: str, key: str, **changes: object) -> Outcome:
     return Outcome(bank="bank", session=session, message_key=key, **changes)  # type: ignore[arg-type]
+
+
+def assert_each_is_seen(
+    store: Store, session: str, settle: Callable[[str], object], *, within_seconds: float = 5
+) -> None:
+    """Settle ten messages, each as soon as a waiting thread has seen the one before."""
+    seen: SimpleQueue[int] = SimpleQueue()
+
+    def follow() -> None:
+        done = 0
+        while done < 10:
+            done = (
+                store.wait_for_progress("bank", session, after=done, timeout_seconds=20).done or 0
+            )
+            seen.put(done)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow)
+        for number in range(10):
+            time.sleep(0.02)  # so that most of the waiting has begun; right without it too
+            settle(f"message {number}")
+            assert seen.get(timeout=within_seconds) == number + 1
+        following.result()
 
 
 class StoreContract:
@@ -79,6 +106,24 @@ class StoreContract:
 
         assert store.progress("bank", session).done == 2
 
+    def test_store_counts_an_outcome_once_whose_answer_was_lost(
+        self, store: Store, session: str
+    ) -> None:
+        first = outcome(session, "digest", identity_is_unique=False, error="lost")
+        assert store.settle(first)
+
+        assert not store.settle(first)
+
+        assert store.progress("bank", session) == Progress(1, 1)
+        assert store.pop_errors("bank", session) == ["lost"]
+        assert store.settle(outcome(session, "digest", identity_is_unique=False))
+
+    def test_store_keeps_an_error_that_is_no_valid_text(self, store: Store, session: str) -> None:
+        store.settle(outcome(session, "a", error="caf\udce9.gz: missing"))
+        store.settle(outcome(session, "b", error=""))
+
+        assert store.pop_errors("bank", session) == ["caf\\udce9.gz: missing", "unknown error"]
+
     def test_store_forgets_an_outcome_whose_session_is_gone(self, store: Store) -> None:
         assert not store.settle(outcome("never opened", "a", error="lost", files=b"x"))
 
@@ -111,17 +156,20 @@ class StoreContract:
         assert sum(counted) == 200
         assert store.progress("bank", session) == Progress(200, 50)
 
+    @pytest.mark.usefixtures("no_looks")
     def test_store_wakes_who_waits_for_progress(self, store: Store, session: str) -> None:
-        store.settle(outcome(session, "a"))
-        later = threading.Timer(0.2, store.settle, (outcome(session, "b"),))
-        started = time.monotonic()
-        later.start()
+        assert_each_is_seen(store, session, lambda key: store.settle(outcome(session, key)))
 
-        progress = store.wait_for_progress("bank", session, after=1, timeout_seconds=20)
+    @pytest.mark.usefixtures("no_looks")
+    def test_store_wakes_all_who_wait(self, store: Store, session: str) -> None:
+        def wait(_: int) -> Progress:
+            return store.wait_for_progress("bank", session, after=0, timeout_seconds=20)
 
-        later.join()
-        assert progress.done == 2
-        assert time.monotonic() - started < 10
+        with ThreadPoolExecutor(16) as pool:
+            waiting = pool.map(wait, range(16), timeout=10)
+            store.settle(outcome(session, "a"))
+
+            assert list(waiting) == [Progress(1, None)] * 16
 
     def test_store_answers_at_once_when_there_is_progress_already(
         self, store: Store, session: str
@@ -131,9 +179,12 @@ class StoreContract:
         assert store.wait_for_progress("bank", session, after=0, timeout_seconds=60).done == 1
 
     def test_store_answers_when_the_time_is_up(self, store: Store, session: str) -> None:
+        started = time.monotonic()
+
         progress = store.wait_for_progress("bank", session, after=0, timeout_seconds=0.1)
 
         assert progress == Progress(None, None)
+        assert 0.1 <= time.monotonic() - started < 5
 
     def test_store_answers_a_ping(self, store: Store) -> None:
         store.ping()
