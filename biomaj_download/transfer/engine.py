@@ -23,7 +23,7 @@ import pycurl
 from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import configure
-from biomaj_download.transfer.outcome import error_of
+from biomaj_download.transfer.outcome import error_of, redact
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 
 log = logging.getLogger("biomaj.download.engine")
@@ -72,7 +72,11 @@ class Engine:
         self._thread.start()
 
     def submit(self, request: TransferRequest) -> Future[TransferResult]:
-        """Queue a request; the future ends with its result, or with a `DownloadError`."""
+        """Queue a request; the future ends with its result, or with a `DownloadError`.
+
+        Raises:
+            TransferError: there is no host in its URL.
+        """
         transfer = _Transfer(request, _host_of(request.url))
         self._inbox.append(transfer)
         if self._is_asleep:
@@ -260,7 +264,10 @@ class Engine:
 
 def _host_of(url: str) -> str:
     """Return what a limit is counted by: scheme, host and port."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise TransferError(f"expected a URL, got {redact(url)!r}: {error}") from error
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from biomaj_download.download.localcopy import LocalDownload
+from biomaj_download.errors import RemoteFileMissing
+from tests.contract.downloader import ONCE, DownloaderContract
+
+
+class TestLocal(DownloaderContract):
+    @pytest.fixture
+    def root(self, tmp_path_factory) -> Path:
+        return tmp_path_factory.mktemp("origin")
+
+    @pytest.fixture
+    def open_downloader(self, root):
+        return lambda directory: LocalDownload(str(root / directory))
+
+    def test_links_where_it_is_told_to(self, root, bank, tmp_path):
+        downloader = LocalDownload(str(root / bank), use_hardlinks=True)
+        downloader.set_files_to_download([{"name": "one.dat"}])
+
+        downloader.download(str(tmp_path))
+
+        assert (tmp_path / "one.dat").samefile(root / bank / "one.dat")
+
+    def test_takes_regular_files_only(self, root, bank, tmp_path):
+        downloader = LocalDownload(str(root / bank))
+        downloader.set_options(ONCE)
+        downloader.set_files_to_download([{"name": "sub"}])
+
+        with pytest.raises(RemoteFileMissing, match="sub"):
+            downloader.download(str(tmp_path))

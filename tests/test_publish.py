@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import time
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from biomaj_download.errors import PublishError, UnsafePath
+from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.publish import (
+    SafePath,
+    final_path,
+    make_directory,
+    modification_time,
+    publish,
+)
+
+INSTANT = datetime(2024, 2, 29, 23, 30, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def transferred(tmp_path: Path) -> Transferred:
+    part = tmp_path / ".a.part"
+    part.write_bytes(b"new")
+    return Transferred(part_path=part, size_bytes=3, modified_at=INSTANT)
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_publish_replaces_the_old_file_by_the_new_one(transferred, tmp_path, is_durable):
+    path = SafePath(tmp_path / "a")
+    path.write_bytes(b"old")
+
+    published = publish(transferred, RemoteFile(name="a"), path, is_durable=is_durable)
+
+    assert (published.path, published.size_bytes) == (path, 3)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mtime == INSTANT.timestamp()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_publish_names_what_this_host_refuses(transferred, tmp_path):
+    (tmp_path / "a").mkdir()
+
+    with pytest.raises(PublishError, match="/a"):
+        publish(transferred, RemoteFile(name="a"), SafePath(tmp_path / "a"), is_durable=True)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(PublishError, match="file"):
+        make_directory(SafePath(tmp_path / "file" / "sub" / "a"))
+
+
+@pytest.mark.parametrize("name", ["", "/", "..", "../a", "a/../../b", "a\0b"])
+def test_a_name_that_leaves_the_directory_is_refused(tmp_path, name):
+    with pytest.raises(UnsafePath):
+        final_path(tmp_path, name)
+
+
+def test_a_name_ends_below_the_directory(tmp_path):
+    assert final_path(tmp_path, "//a/./b") == tmp_path / "a" / "b"
+    assert final_path(tmp_path, "a/b", keep_directories=False) == tmp_path / "b"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Auckland", "America/Los_Angeles"])
+def test_a_file_shows_the_day_of_its_listing_in_every_zone(monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    transferred = Transferred(part_path=Path("a"), size_bytes=0, modified_at=INSTANT)
+
+    moment = modification_time(RemoteFile(name="a", day=date(2024, 2, 29)), transferred)
+
+    assert datetime.fromtimestamp(moment.timestamp()).date() == date(2024, 2, 29)
+    assert modification_time(RemoteFile(name="a"), transferred) == INSTANT
+    monkeypatch.undo()
+    time.tzset()

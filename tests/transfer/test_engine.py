@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import pytest
+
+from biomaj_download.errors import (
+    AccessDenied,
+    BadStatus,
+    Cancelled,
+    ConnectFailed,
+    PublishError,
+    RemoteFileMissing,
+    Stalled,
+    TimedOut,
+    TransferError,
+    Truncated,
+)
+from biomaj_download.settings import TransferSettings
+from biomaj_download.transfer.engine import Engine
+from biomaj_download.transfer.request import TransferRequest
+from tests.servers.faulty_http import Answer
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(TransferSettings(low_speed_limit_bytes=10, low_speed_seconds=1))
+    yield engine
+    engine.close()
+
+
+def test_engine_moves_a_body_and_tells_what_the_server_said(engine, faulty_http):
+    url = faulty_http.add("/a", Answer(body=b"body", modified="Sat, 06 May 2023 12:00:00 GMT"))
+    sink = BytesIO()
+
+    result = engine.move(TransferRequest(url=url, sink=sink))
+
+    assert sink.getvalue() == b"body"
+    assert (result.status, result.received_bytes, result.announced_bytes) == (200, 4, 4)
+    assert result.modified_at is not None
+    assert result.modified_at.isoformat() == "2023-05-06T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(status=404, body=b"page"), RemoteFileMissing),
+        (Answer(status=410), RemoteFileMissing),
+        (Answer(status=401), AccessDenied),
+        (Answer(status=403), AccessDenied),
+        (Answer(status=500), BadStatus),
+        (Answer(status=503), BadStatus),
+        (Answer(body=b"x" * 1000, cut_after=500), Truncated),
+        (Answer(body=b"x" * 1000, chunked=True, cut_after=500), TransferError),
+        (Answer(body=b"x" * 1000, stall_after=500), Stalled),
+        (Answer(raw=b""), ConnectFailed),
+    ],
+)
+def test_engine_names_what_went_wrong(engine, faulty_http, answer, expected):
+    sink = BytesIO()
+
+    with pytest.raises(expected):
+        engine.move(TransferRequest(url=faulty_http.add("/a", answer), sink=sink))
+
+    assert b"page" not in sink.getvalue()
+
+
+def test_engine_gives_up_when_the_requests_own_time_is_over(engine, faulty_http):
+    answer = Answer(body=b"x" * 100_000, pause_seconds=0.1, pause_every_bytes=1000)
+    url = faulty_http.add("/slow", answer)
+
+    with pytest.raises(TimedOut):
+        engine.move(TransferRequest(url=url, timeout_seconds=0.5))
+
+
+def test_engine_waits_for_a_slow_server_that_does_not_stall(engine, faulty_http):
+    answer = Answer(body=b"x" * 300, pause_seconds=0.25, pause_every_bytes=50)
+    started = time.monotonic()
+
+    result = engine.move(TransferRequest(url=faulty_http.add("/slow", answer)))
+
+    assert result.received_bytes == 300
+    assert time.monotonic() - started > 1
+
+
+def test_engine_uses_a_connection_for_many_files(engine, nginx):
+    (nginx.root / "small").write_bytes(b"small")
+
+    for _ in range(20):
+        engine.move(TransferRequest(url=f"{nginx.url}/small"))
+
+    assert len(engine._idle) == 1
+
+
+def test_engine_never_opens_more_connections_than_a_host_may_have(faulty_http):
+    engine = Engine(TransferSettings(http_connections_per_host=3))
+    running, most, lock = 0, 0, threading.Lock()
+
+    class Sink:
+        def __init__(self) -> None:
+            self.seen = False
+
+        def write(self, chunk: bytes) -> int:
+            nonlocal running, most
+            if not self.seen:
+                self.seen = True
+                with lock:
+                    running += 1
+                    most = max(most, running)
+            return len(chunk)
+
+    url = faulty_http.add("/a", Answer(body=b"x" * 30, pause_seconds=0.02, pause_every_bytes=10))
+
+    def move(_: int) -> None:
+        nonlocal running
+        engine.move(TransferRequest(url=url, sink=Sink()))
+        with lock:
+            running -= 1
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(move, range(40)))
+    engine.close()
+
+    assert len(engine._idle) == 3
+    assert most >= 2
+
+
+def test_engine_moves_for_many_threads(engine, nginx):
+    (nginx.root / "many").write_bytes(b"many" * 100)
+
+    with ThreadPoolExecutor(16) as pool:
+        request = TransferRequest(url=f"{nginx.url}/many")
+        results = list(pool.map(lambda _: engine.move(request), range(300)))
+
+    assert {result.received_bytes for result in results} == {400}
+
+
+def test_engine_ends_everything_as_cancelled_when_it_is_closed(faulty_http):
+    engine = Engine(TransferSettings(http_connections_per_host=1))
+    url = faulty_http.add("/a", Answer(body=b"x" * 10, stall_after=5))
+    futures = [engine.submit(TransferRequest(url=url)) for _ in range(3)]
+
+    engine.close()
+
+    for future in [*futures, engine.submit(TransferRequest(url=url))]:
+        with pytest.raises(Cancelled):
+            future.result(timeout=10)
+
+
+def test_engine_names_a_sink_that_takes_no_more(engine, faulty_http):
+    class Full:
+        def write(self, chunk: bytes) -> int:
+            return 0
+
+    with pytest.raises(PublishError):
+        engine.move(TransferRequest(url=faulty_http.add("/a", Answer(body=b"x")), sink=Full()))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://["])
+def test_engine_refuses_what_is_no_address_of_ours(engine, url):
+    with pytest.raises(TransferError):
+        engine.move(TransferRequest(url=url))
+
+
+def test_an_idle_engine_does_not_spin(engine):
+    before = time.process_time()
+
+    time.sleep(1)
+
+    assert time.process_time() - before < 0.3
