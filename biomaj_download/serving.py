@@ -32,7 +32,7 @@ class EmbeddedService:
         broker, store = open_broker(embedded), open_store(embedded)
         self._service = DownloadService(settings=embedded, broker=broker, store=store)
         app = create_app(embedded, store=store, broker=broker)
-        self._server = cast(Any, create_server(app, host=host, port=port, threads=_WEB_THREADS))
+        self._server = cast("Any", create_server(app, host=host, port=port, threads=_WEB_THREADS))
         self.url = f"http://{host}:{self._server.effective_port}"
 
     def run(self) -> None:
