@@ -84,7 +84,7 @@ class RemoteDownloads(Downloads):
         while self._waiting or self._done < self._handed_over:
             self._hand_over()
             self._take_note(bear(self._look))
-        # The old consumer counts a file before it counts and stores its error.
+        # An old consumer may count a file before it counts and stores its error.
         self._report_errors()
         return self._failed
 
