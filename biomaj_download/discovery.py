@@ -1,7 +1,7 @@
 """Tell Consul where the web interface and the consumer run, and take it back when they stop.
 
 Both have an id of their own: `consul.id`, and `consul.id` with `-message` for the consumer.
-A Consul that is away is a warning: the service runs without being found.
+Consul is asked once: one that is away is a warning, and the service runs without being found.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import requests
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 
 from biomaj_download.settings import Settings
 
@@ -23,6 +24,8 @@ log = logging.getLogger("biomaj.download.discovery")
 WEB_SERVICE, CONSUMER_SERVICE = "biomaj-download", "biomaj-download-message"
 WEB_PATH, CONSUMER_PATH = "/api/download", "/api/download-message"
 CHECK_INTERVAL = "20s"
+#: An agent that does not answer for so long is away.
+ANSWER_SECONDS = 5
 WEB_TAGS = (
     "biomaj",
     "api",
@@ -30,23 +33,33 @@ WEB_TAGS = (
     "traefik-int.frontend.rule=PathPrefix:/api/download",
     "traefik-int.enable=true",
 )
-_UNREACHABLE = (OSError, requests.RequestException)
 
 
-def register_web(settings: Settings) -> Callable[[], None] | None:
-    """Register the web interface; return what takes it back, or None without Consul."""
-    return _register(settings, WEB_SERVICE, settings.consul.id, WEB_TAGS, WEB_PATH)
+def register_web(settings: Settings) -> Callable[[], object] | None:
+    """Register the web interface; return what takes it back, or None where it is not registered."""
+    scheme = "https" if settings.tls.cert else "http"
+    check_url = f"{scheme}://{settings.hostname()}:{settings.web.port}{WEB_PATH}"
+    return _register(settings, WEB_SERVICE, settings.consul.id, WEB_TAGS, check_url)
 
 
 def register_consumer(settings: Settings) -> Callable[[], None] | None:
-    """Register the consumer and answer its health check; return what takes both back."""
+    """Register the consumer and answer its health check; return what takes both back.
+
+    None: there is no Consul, or the port for the check is taken, by a web interface on this host.
+    """
     if settings.consul.host is None:
         return None
-    pong = ThreadingHTTPServer(("", settings.web.port), _Pong)
+    port = settings.web.port
+    try:
+        pong = ThreadingHTTPServer(("", port), _Pong)
+    except OSError as error:
+        log.warning("not registered service=%s port=%d: %s", CONSUMER_SERVICE, port, error)
+        return None
     thread = threading.Thread(target=pong.serve_forever, name="health", daemon=True)
     thread.start()
     service_id = f"{settings.consul.id}-message" if settings.consul.id else None
-    deregister = _register(settings, CONSUMER_SERVICE, service_id, ("biomaj",), CONSUMER_PATH)
+    check_url = f"http://{settings.hostname()}:{port}{CONSUMER_PATH}"
+    deregister = _register(settings, CONSUMER_SERVICE, service_id, ("biomaj",), check_url)
 
     def stop() -> None:
         if deregister is not None:
@@ -59,33 +72,52 @@ def register_consumer(settings: Settings) -> Callable[[], None] | None:
 
 
 def _register(
-    settings: Settings, name: str, service_id: str | None, tags: tuple[str, ...], path: str
-) -> Callable[[], None] | None:
+    settings: Settings, name: str, service_id: str | None, tags: tuple[str, ...], check_url: str
+) -> Callable[[], object] | None:
     if settings.consul.host is None:
         return None
+    chosen_id = service_id or f"{name}-{settings.hostname()}"
+    registered = _told(
+        settings,
+        "register",
+        name,
+        service_id=chosen_id,
+        address=settings.hostname(),
+        port=settings.web.port,
+        tags=list(tags),
+        check={"http": check_url, "interval": CHECK_INTERVAL},
+    )
+    return partial(_told, settings, "deregister", chosen_id) if registered else None
+
+
+def _told(settings: Settings, order: str, service: str, **values: Any) -> bool:
+    """Give the agent an order about a service, and say whether it was taken."""
     import consul  # noqa: PLC0415 - a library of this room alone, which most sites do not need
 
-    hostname, port = settings.hostname(), settings.web.port
-    agent: Any = consul.Consul(host=settings.consul.host, port=settings.consul.port).agent
-    scheme = "https" if settings.tls.cert else "http"
-    check = consul.Check.http(f"{scheme}://{hostname}:{port}{path}", CHECK_INTERVAL)
-    chosen_id = service_id or f"{name}-{hostname}"
     try:
-        agent.service.register(
-            name, service_id=chosen_id, address=hostname, port=port, tags=list(tags), check=check
-        )
-    except (*_UNREACHABLE, consul.ConsulException) as error:
-        log.warning("not registered service=%s consul=%s: %s", name, settings.consul.host, error)
-        return None
-    log.info("registered service=%s id=%s", name, chosen_id)
-    return partial(_deregister, agent, chosen_id, (*_UNREACHABLE, consul.ConsulException))
+        client = consul.Consul(host=settings.consul.host, port=settings.consul.port)
+        with client.http.session as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _ImpatientAdapter())
+            taken = getattr(client.agent.service, order)(service, **values)
+    except (OSError, consul.ConsulException) as error:
+        taken, reason = False, str(error)
+    else:
+        reason = "refused"
+    if taken:
+        log.info("%sed service=%s", order, service)
+    else:
+        host = settings.consul.host
+        log.warning("not %sed service=%s consul=%s: %s", order, service, host, reason)
+    return bool(taken)
 
 
-def _deregister(agent: Any, service_id: str, unreachable: tuple[type[Exception], ...]) -> None:
-    try:
-        agent.service.deregister(service_id)
-    except unreachable as error:
-        log.warning("not deregistered id=%s: %s", service_id, error)
+class _ImpatientAdapter(HTTPAdapter):
+    """Gives an agent up that does not answer, for which python-consul would wait for ever."""
+
+    def send(self, request: PreparedRequest, *arguments: Any, **options: Any) -> Response:
+        """Send a request, with a limit to the time for its answer."""
+        return super().send(request, *arguments, **{**options, "timeout": ANSWER_SECONDS})
 
 
 class _Pong(BaseHTTPRequestHandler):
