@@ -40,7 +40,12 @@ class Api:
 
     def ask(self, operation: wire.Operation) -> None:
         """Put a request on the queue."""
-        self._call("post", "operations", data=operation.SerializeToString())
+        self._call(
+            "post",
+            "operations",
+            data=operation.SerializeToString(),
+            headers={"Content-Type": "application/x-protobuf"},
+        )
 
     def progress(self, session: str, after: int) -> tuple[int, int]:
         """Wait for more progress; return how many requests ended, and how many failed."""

@@ -103,6 +103,7 @@ def test_serve_does_a_whole_session_and_stops_when_told(served, tmp_path):
     accepted = requests.post(
         f"{api}/operations",
         data=operation_for(served, session, tmp_path / "home").SerializeToString(),
+        headers={"Content-Type": "application/x-protobuf"},
         timeout=10,
     )
     status = requests.get(

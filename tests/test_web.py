@@ -25,6 +25,7 @@ from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.store.redis import RedisStore
 from tests.servers.process import free_port
 
+PROTOBUF = "application/x-protobuf"
 GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn_conf.py"
 
 
@@ -175,8 +176,8 @@ def test_web_takes_operations_where_it_has_a_queue(store, tmp_path):
     remote.matches.append(".*")
     url = "/api/download/operations"
 
-    accepted = client.post(url, data=operation.SerializeToString())
-    refused = client.post(url, data=b"\xff noise")
+    accepted = client.post(url, data=operation.SerializeToString(), content_type=PROTOBUF)
+    refused = client.post(url, data=b"\xff noise", content_type=PROTOBUF)
 
     assert accepted.status_code == 202
     assert accepted.json["message_id"]

@@ -192,4 +192,4 @@ class RemoteDownloads(Downloads):
 def _body_of(operation: wire.Operation) -> bytes:
     """Return the message of a request that the service can read; a file may have no root."""
     job_of(operation)
-    return operation.SerializePartialToString()
+    return operation.SerializeToString()

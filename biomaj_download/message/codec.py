@@ -98,8 +98,7 @@ def _problem(operation: Any) -> str | None:
     if not operation.HasField("type") or operation.type not in _KINDS:
         name = operation.HasField("type") and wire.Operation.OPERATION.Name(operation.type)
         return f"expected type LIST or DOWNLOAD, got {name or 'none that is known'}"
-    # A file's root may be left out: the bank's remote_dir stands for it.
-    missing = [path for path in operation.FindInitializationErrors() if not path.endswith(".root")]
+    missing = operation.FindInitializationErrors()
     if missing:
         return f"expected the required fields, without a known value: {', '.join(missing)}"
     if not operation.HasField("download"):
