@@ -8,20 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Where the processes share their counts; the lower-case name is the old one. It must be set, and
-# the counts of an earlier run be gone, before prometheus_client is first imported.
-_names = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
-_given = next(filter(None, map(os.environ.get, _names)), None)
-_metrics_directory = Path(_given or tempfile.mkdtemp(prefix="biomaj-download-metrics-"))
-_metrics_directory.mkdir(parents=True, exist_ok=True)
-for _file in _metrics_directory.glob("*.db"):
-    _file.unlink()
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_directory)
-
-from prometheus_client import multiprocess  # noqa: E402 - see above
-
-from biomaj_download.discovery import register_web  # noqa: E402 - see above
-from biomaj_download.settings import load_settings  # noqa: E402 - see above
+from biomaj_download.discovery import register_web
+from biomaj_download.settings import load_settings
 
 _settings = load_settings()
 
@@ -31,25 +19,42 @@ workers = 2
 threads = 32
 keepalive = 75
 timeout = 120
-if _settings.tls.cert and _settings.tls.key:
-    certfile, keyfile = str(_settings.tls.cert), str(_settings.tls.key)
+certfile = str(_settings.tls.cert) if _settings.tls.cert else None
+keyfile = str(_settings.tls.key) if _settings.tls.key else None
 
-_deregister = []
+# What must be undone in the end is kept at the server: a reload (HUP) reads this file anew.
+
+
+def on_starting(server):
+    """Make the folder where the processes add up their counts; those of an earlier run go.
+
+    prometheus_client looks for it when it is first imported, which a worker does.
+    """
+    names = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")  # the second is the old one
+    given = next(filter(None, map(os.environ.get, names)), None)
+    folder = Path(given or tempfile.mkdtemp(prefix="biomaj-download-metrics-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for counts in folder.glob("*.db"):
+        counts.unlink()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    server.own_metrics_folder = None if given else folder
 
 
 def when_ready(server):
     """Tell Consul, once for all workers."""
-    _deregister.append(register_web(_settings))
+    server.deregister = register_web(_settings)
 
 
 def child_exit(server, worker):
     """Forget the gauges of a worker that has ended."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 - see `on_starting`
+
     multiprocess.mark_process_dead(worker.pid)
 
 
 def on_exit(server):
     """Take the registration back, and the metrics of a folder of our own."""
-    for deregister in filter(None, _deregister):
-        deregister()
-    if _given is None:
-        shutil.rmtree(_metrics_directory, ignore_errors=True)
+    if getattr(server, "deregister", None) is not None:
+        server.deregister()
+    if getattr(server, "own_metrics_folder", None) is not None:
+        shutil.rmtree(server.own_metrics_folder, ignore_errors=True)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import base64
 import logging
+import logging.config
 import math
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import Annotated, Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
-from werkzeug.exceptions import HTTPException
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
 from biomaj_download.broker.base import Broker
 from biomaj_download.errors import BrokerError, DownloadError, MessageError, StoreError
@@ -27,6 +31,10 @@ from biomaj_download.store.opening import open_store
 log = logging.getLogger("biomaj.download.web")
 
 LONGEST_WAIT_SECONDS = 60.0
+#: So many questions about progress are held at once; the next ones are answered now, and asked
+#: again soon. A server with more threads than that always has one for all else.
+LONG_POLLS = 24
+OPERATION_TYPE = "application/x-protobuf"
 #: A metrics post or an operation is small; a larger body is refused unread.
 LONGEST_BODY_BYTES = 16 * 1024 * 1024
 _STATUS_OF: Mapping[type[DownloadError], int] = {
@@ -40,6 +48,25 @@ class BadRequest(MessageError):
     """A request whose body or arguments cannot be read."""
 
     code = "bad-request"
+
+
+class PostedMetric(BaseModel):
+    """How one file ended; with an `error`, the numbers do not count. Old consumers send text."""
+
+    bank: Annotated[str, Field(min_length=1)]
+    host: str | None = None
+    error: str | bool | None = None
+    size: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    download_time: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _is_an_end(self) -> PostedMetric:
+        if not self.error and (self.size is None or self.download_time is None):
+            raise ValueError("expected `size` and `download_time`, or an `error`")
+        return self
+
+
+_POSTED_METRICS = TypeAdapter(list[PostedMetric])
 
 
 def create_app(
@@ -73,7 +100,8 @@ def _metric_routes(metrics: Metrics) -> Blueprint:
 
     @routes.post("/api/download/metrics")
     def post_metrics() -> Response:
-        metrics.observe(_metric_entries(request.get_json(force=True)))
+        for posted in _posted_metrics(request.get_data()):
+            _count(metrics, posted)
         return jsonify({"msg": "OK"})
 
     return routes
@@ -81,6 +109,7 @@ def _metric_routes(metrics: Metrics) -> Blueprint:
 
 def _session_routes(store: Store) -> Blueprint:
     routes = Blueprint("sessions", __name__, url_prefix="/api/download")
+    seats = _Seats(LONG_POLLS)
 
     @routes.post("/session/<bank>")
     def create_session(bank: str) -> Response:
@@ -102,12 +131,14 @@ def _session_routes(store: Store) -> Blueprint:
 
     @routes.get("/status/download/<bank>/<session>")
     def download_status(bank: str, session: str) -> Response:
-        progress = store.wait_for_progress(
-            bank,
-            session,
-            after=int(_number("after", -1)),
-            timeout_seconds=min(_number("wait_seconds", 0), LONGEST_WAIT_SECONDS),
-        )
+        after, wait_seconds = int(_number("after", -1)), _number("wait_seconds", 0)
+        with seats.taken() as is_seated:
+            progress = store.wait_for_progress(
+                bank,
+                session,
+                after=after,
+                timeout_seconds=min(wait_seconds, LONGEST_WAIT_SECONDS) if is_seated else 0,
+            )
         done, errors = (-1 if count is None else count for count in progress)
         return jsonify({"progress": done, "errors": errors})
 
@@ -142,6 +173,9 @@ def _operation_routes(broker: Broker) -> Blueprint:
 
     @routes.post("/operations")
     def ask() -> tuple[Response, int]:
+        # A page in an operator's browser can send other types to this host without being asked.
+        if request.mimetype != OPERATION_TYPE:
+            raise UnsupportedMediaType(f"expected {OPERATION_TYPE}, got {request.mimetype!r}")
         body = request.get_data()
         decode(body)
         message_id = str(uuid.uuid4())
@@ -163,22 +197,46 @@ def _number(name: str, default: float) -> float:
     return number
 
 
-def _metric_entries(posted: Any) -> list[dict[str, Any]]:
-    """Return posted metrics, checked before the first is counted."""
-    if not isinstance(posted, list):
-        raise BadRequest(f"metrics: expected an array, got {type(posted).__name__}")
-    for entry in posted:
-        if not isinstance(entry, dict) or not isinstance(entry.get("bank"), str):
-            raise BadRequest("metrics: expected objects with a `bank`")
-        for key in ("size", "download_time"):
-            value = entry.get(key)
-            if not entry.get("error") and not _is_count(value):
-                raise BadRequest(f"metrics: expected a number from 0 in {key!r}, got {value!r}")
-    return posted
+def _posted_metrics(body: bytes) -> list[PostedMetric]:
+    """Return posted metrics, all checked before the first is counted."""
+    try:
+        return _POSTED_METRICS.validate_json(body)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = ".".join(map(str, wrong["loc"])) or "body"
+        raise BadRequest(
+            f"metrics: expected an array of {{bank, host?, error?, size, download_time}}, "
+            f"got at {place}: {wrong['msg']}"
+        ) from error
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+def _count(metrics: Metrics, posted: PostedMetric) -> None:
+    if posted.error:
+        metrics.observe_error(posted.bank, str(posted.error))
+    else:
+        metrics.observe_download(
+            posted.bank,
+            posted.host,
+            size_bytes=posted.size or 0,
+            seconds=posted.download_time or 0,
+        )
+
+
+class _Seats:
+    """Places for questions that wait for their answer."""
+
+    def __init__(self, number: int) -> None:
+        self._free = BoundedSemaphore(number)
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Take a place for a while, and say whether there was one."""
+        is_seated = self._free.acquire(blocking=False)
+        try:
+            yield is_seated
+        finally:
+            if is_seated:
+                self._free.release()
 
 
 def _failed(error: DownloadError) -> tuple[Response, int]:
@@ -195,6 +253,10 @@ def __getattr__(name: str) -> Any:
     """Make `app` when a server first asks for it."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = create_app(load_settings())
+    settings = load_settings()
+    if settings.log_config:
+        # The server's own loggers go on, unless the site says otherwise.
+        logging.config.dictConfig({"disable_existing_loggers": False, **settings.log_config})
+    app = create_app(settings)
     globals()["app"] = app
     return app

@@ -1,53 +1,66 @@
-"""Prometheus families, under the names that BioMAJ's dashboards know."""
+"""Prometheus families, under the names that BioMAJ's dashboards know.
+
+In: how files ended.  Out: the text that Prometheus scrapes.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest, multiprocess
 
-#: The directory where gunicorn's processes keep their counts; the lower-case name is the old one.
+from biomaj_download.errors import DownloadError
+
+#: What names the folder where gunicorn's processes keep their counts; the second is the old name.
 MULTIPROCESS_DIRECTORIES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+#: The `host` of a report that names none, and the `class` of an error that is none of ours.
+NO_HOST = "na"
+OTHER_CLASS = "other"
 
 
 class Metrics:
-    """What was downloaded, counted on the registry that is passed in."""
+    """What was downloaded, on the registry that is passed in; any thread may count."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._downloads = Counter(
-            "biomaj_download", "Files downloaded.", ["bank"], registry=registry
-        )
-        self._errors = Counter(
-            "biomaj_download_errors", "Downloads that failed.", ["bank"], registry=registry
-        )
-        self._bytes = Counter(
-            "biomaj_download_file_size", "Bytes downloaded.", ["bank", "host"], registry=registry
-        )
-        self._seconds = Counter(
-            "biomaj_download_file_time",
-            "Seconds that downloads took.",
-            ["bank", "host"],
-            registry=registry,
-        )
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(f"biomaj_download{name}", help_text, labels, registry=registry)
 
-    def observe(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Count how files ended: each entry has `bank`, and `error`, or `size`, `download_time`."""
-        for entry in entries:
-            bank, host = entry["bank"], entry.get("host") or ""
-            if entry.get("error"):
-                self._errors.labels(bank).inc()
-            else:
-                self._downloads.labels(bank).inc()
-                self._bytes.labels(bank, host).inc(float(entry["size"]))
-                self._seconds.labels(bank, host).inc(float(entry["download_time"]))
+        self._registry = registry
+        self._downloads = counter("", "Files downloaded.", "bank")
+        self._errors = counter("_errors", "Downloads that failed.", "bank")
+        self._bytes = counter("_file_size", "Bytes downloaded.", "bank", "host")
+        self._seconds = counter("_file_time", "Seconds that downloads took.", "bank", "host")
+        self._failures = counter("_failures", "Downloads that failed, by error code.", "class")
+
+    def observe_download(
+        self, bank: str, host: str | None, *, size_bytes: float, seconds: float
+    ) -> None:
+        """Count a file that came."""
+        self._downloads.labels(bank).inc()
+        self._bytes.labels(bank, host or NO_HOST).inc(size_bytes)
+        self._seconds.labels(bank, host or NO_HOST).inc(seconds)
+
+    def observe_error(self, bank: str, code: str) -> None:
+        """Count a download that failed; an old consumer reports no code of ours, but a text."""
+        self._errors.labels(bank).inc()
+        self._failures.labels(code if code in ERROR_CODES else OTHER_CLASS).inc()
 
     def exposed(self) -> bytes:
         """Return the text that Prometheus scrapes: of all processes, where they share a folder."""
-        if any(os.environ.get(name) for name in MULTIPROCESS_DIRECTORIES):
-            together = CollectorRegistry()
-            multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-            return generate_latest(together)
-        return generate_latest(self._registry)
+        folder = next(filter(None, map(os.environ.get, MULTIPROCESS_DIRECTORIES)), None)
+        if folder is None:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+def _codes_of(error: type[DownloadError]) -> Iterator[str]:
+    yield error.code
+    for special in error.__subclasses__():
+        yield from _codes_of(special)
+
+
+#: The only values of the label `class`: Prometheus keeps a series for each that it ever saw.
+ERROR_CODES = frozenset(_codes_of(DownloadError))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from biomaj_download.biomaj_download_web import create_app
-from biomaj_download.settings import load_settings
+from biomaj_download.biomaj_download_web import app
 
-app = create_app(load_settings())
+__all__ = ["app"]
