@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format proto check bench
+.PHONY: help demo test lint types format proto check bench smoke
 
 help:  ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -27,5 +27,8 @@ proto:  ## Generate downmessage_pb2 anew; fail where it was not up to date
 check: lint types proto  ## Check what is installed already, before a commit
 	.venv/bin/pytest -q
 
-bench:  ## Measure messages a second, beside biomaj-download 3.2.12
-	.venv/bin/python benchmarks/messages.py
+bench:  ## Measure side by side with biomaj-download 3.2.12 and curl; into benchmarks/results/
+	.venv/bin/python -m benchmarks
+
+smoke:  ## Run each benchmark for a moment
+	.venv/bin/python -m benchmarks --smoke

@@ -1,0 +1,30 @@
+"""biomaj-download 3.2.12 in a virtual environment of its own, to race against."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+VENV = Path(__file__).parents[1] / ".venvs" / "biomaj-download-3.2.12"
+REQUIREMENTS = ("biomaj-download==3.2.12", "protobuf==3.20.3", "pika==0.13.0", "setuptools<81")
+#: What pika 0.13 looks for where Python had it before 3.10.
+_SITECUSTOMIZE = """\
+import collections
+import collections.abc
+
+for _name in ("Callable", "Iterable", "Mapping", "MutableMapping"):
+    setattr(collections, _name, getattr(collections.abc, _name))
+"""
+
+
+def consumer_command() -> list[str]:
+    """Return the command of the old consumer, installed where it is not yet."""
+    python = VENV / "bin" / "python"
+    if not (VENV / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
+        (site,) = (VENV / "lib").glob("python*/site-packages")
+        (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        (VENV / "ready").touch()
+    return [str(python), str(VENV / "bin" / "biomaj_download_consumer.py")]
