@@ -121,7 +121,7 @@ class Site:
         return operation
 
     def race(self, command: Sequence[str], session: str, files: int) -> Run:
-        """Run a consumer on the full queue; its speed is from the first file counted to the last."""
+        """Run a consumer on the full queue; measured from the first file counted to the last."""
         key = f"{PREFIX}:{BANK}:session:{session}"
         with subprocess.Popen(
             command, env={"BIOMAJ_CONFIG": str(self.config), "PATH": "/usr/bin:/bin"}
