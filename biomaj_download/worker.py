@@ -22,6 +22,7 @@ from biomaj_download.errors import Cancelled, DownloadError, MessageError, Store
 from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import UnreadableMessage, decode, encode_file_list
 from biomaj_download.reporting import Reporter
+from biomaj_download.settings import WorkerSettings
 from biomaj_download.store.base import Outcome, Store
 
 log = logging.getLogger("biomaj.download.worker")
@@ -49,8 +50,16 @@ class Result:
 class Worker:
     """Works on deliveries and jobs; may be called from many threads at once."""
 
-    def __init__(self, store: Store, reporter: Reporter, *, is_durable: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reporter: Reporter,
+        *,
+        is_durable: bool = True,
+        max_deliveries: int = WorkerSettings().max_deliveries,
+    ) -> None:
         self._store = store
+        self._max_deliveries = max_deliveries
         self._reporter = reporter
         self._is_durable = is_durable
         self._sessions = _OpenSessions(store)
@@ -78,6 +87,7 @@ class Worker:
     def _handle(self, delivery: Delivery) -> None:
         try:
             job = decode(delivery.body)
+            self._refuse_a_killer(delivery, job)
         except UnreadableMessage as error:
             self._count_unreadable(delivery, error)
             raise
@@ -85,6 +95,19 @@ class Worker:
             log.info("skipped bank=%s session=%s: the session is gone", job.bank, job.session)
         elif not self._is_settled(delivery, job):
             self._work_and_record(delivery, job)
+
+    def _refuse_a_killer(self, delivery: Delivery, job: Job) -> None:
+        """Refuse a message that came back too often: it may be what ends its consumers.
+
+        Brokers that count put the earlier deliveries into the header `x-delivery-count`.
+        """
+        earlier = delivery.headers.get("x-delivery-count")
+        if isinstance(earlier, int) and earlier >= self._max_deliveries:
+            raise UnreadableMessage(
+                f"message: delivered {earlier} times without an outcome",
+                bank=job.bank,
+                session=job.session,
+            )
 
     def _is_settled(self, delivery: Delivery, job: Job) -> bool:
         """Only a redelivered message can have an outcome already."""

@@ -276,3 +276,22 @@ def test_worker_counts_each_of_many_messages_once(worker, broker, store, session
 
     assert store.progress("bank", session) == Progress(40, None)
     assert broker.settled == [("accept", "")] * 80
+
+
+def test_worker_puts_a_message_aside_that_came_back_too_often(
+    worker, broker, store, session, operation, tmp_path
+):
+    again = {"redelivered": True, "message_id": "a"}
+
+    worker.handle(broker, delivery(operation, headers={"x-delivery-count": 5}, **again))
+
+    assert not (tmp_path / "home").exists()
+    assert store.progress("bank", session) == Progress(1, 1)
+    assert "5 times" in store.pop_errors("bank", session)[0]
+    assert broker.settled[0][0] == "reject"
+
+
+def test_worker_works_on_a_message_that_came_back_seldom(worker, broker, store, session, operation):
+    worker.handle(broker, delivery(operation, headers={"x-delivery-count": 4}, redelivered=True))
+
+    assert store.progress("bank", session) == Progress(1, None)
