@@ -63,6 +63,31 @@ class DownloadService:
             is_durable=self.settings.storage.fsync,
             max_deliveries=self.settings.worker.max_deliveries,
         )
+        self._stop_asked = threading.Event()
+        self._deregister: Callable[[], None] | None = None
+        self._closed = False
+
+    # The consumer.
+
+    def supervise(self) -> None:
+        """Register with Consul, where that is configured, and answer its health checks."""
+        self._deregister = register_consumer(self.settings)
+
+    def wait_for_messages(self) -> None:
+        """Work on messages until `stop` is called; then finish what the grace period allows."""
+        slots = self.settings.worker.slots
+        broker = self._opened_broker()
+        pool = ThreadPoolExecutor(slots, thread_name_prefix="worker")
+        running: set[Any] = set()
+
+        def hand_over(delivery: Delivery) -> None:
+            future = pool.submit(self._worker.handle, broker, delivery)
+            running.add(future)
+            future.add_done_callback(running.discard)
+
+        consuming = threading.Thread(
+            target=broker.consume, args=(hand_over,), kwargs={"slots": slots}, name="broker"
+        )
         consuming.start()
         log.info("consuming slots=%d", slots)
         self._stop_asked.wait()

@@ -1,32 +1,30 @@
 from __future__ import annotations
 
 import base64
-import os
-import signal
-import subprocess
-import sys
-import threading
+import importlib
+import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-import requests
-import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from biomaj_download import biomaj_download_web
 from biomaj_download.biomaj_download_web import create_app
+from biomaj_download.broker.base import Delivery
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.settings import RedisSettings, Settings
 from biomaj_download.store.base import Outcome
 from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.store.redis import RedisStore
-from tests.servers.process import free_port
+from tests.exposition import samples
+from tests.servers.process import poll
 
 PROTOBUF = "application/x-protobuf"
-GUNICORN_CONF = Path(__file__).parents[1] / "gunicorn_conf.py"
 
 
 @pytest.fixture
@@ -87,17 +85,63 @@ def test_web_gives_a_file_list_that_can_be_decoded(client, store, session):
     assert wire.FileList.FromString(base64.b64decode(text)) == files
 
 
-def test_web_answers_a_long_poll_when_progress_comes(client, store, session):
+class WatchedStore(EmbeddedStore):
+    """Counts the questions that wait."""
+
+    held = 0
+
+    def wait_for_progress(self, *arguments: Any, **values: Any) -> Any:
+        self.held += values["timeout_seconds"] > 0
+        return super().wait_for_progress(*arguments, **values)
+
+
+@pytest.fixture
+def watched_store(tmp_path: Path) -> Iterator[WatchedStore]:
+    store = WatchedStore(tmp_path / "watched.sqlite")
+    yield store
+    store.close()
+
+
+@contextmanager
+def long_poll(store: WatchedStore, app: Any, url: str) -> Iterator[Future[Any]]:
+    """Ask for progress; the question has reached the store and waits there."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: app.test_client().get(url).json)
+        for _ in poll(10):
+            if store.held:
+                break
+        yield asked
+
+
+def test_web_answers_a_long_poll_when_progress_comes(watched_store):
+    app = create_app(Settings(), store=watched_store)
+    session = watched_store.create_session("bank")
+    url = f"/api/download/status/download/bank/{session}?after=0&wait_seconds=30"
+
+    with long_poll(watched_store, app, url) as asked:
+        assert not asked.done()
+        watched_store.settle(Outcome(bank="bank", session=session, message_key="a"))
+
+        assert asked.result(timeout=10) == {"progress": 1, "errors": -1}
+
+
+def test_web_holds_no_more_long_polls_than_it_may(watched_store, monkeypatch):
+    monkeypatch.setattr(biomaj_download_web, "LONG_POLLS", 1)
+    app = create_app(Settings(), store=watched_store)
+    session = watched_store.create_session("bank")
+    url = f"/api/download/status/download/bank/{session}?after=0&wait_seconds=30"
     outcome = Outcome(bank="bank", session=session, message_key="a")
-    later = threading.Timer(0.2, store.settle, (outcome,))
-    later.start()
-    started = time.monotonic()
 
-    answer = client.get(f"/api/download/status/download/bank/{session}?after=0&wait_seconds=30")
+    with long_poll(watched_store, app, url) as asked:
+        started = time.monotonic()
+        assert app.test_client().get(url).json == {"progress": -1, "errors": -1}
+        assert time.monotonic() - started < 10
+        watched_store.settle(outcome)
+        asked.result(timeout=10)
+    assert watched_store.held == 1
 
-    later.join()
-    assert answer.json["progress"] == 1
-    assert time.monotonic() - started < 10
+    app.test_client().get(url)
+    assert watched_store.held == 2  # the place is free again
 
 
 @pytest.mark.parametrize("query", ["after=x", "wait_seconds=nan", "wait_seconds="])
@@ -114,34 +158,40 @@ def test_web_counts_posted_metrics(client):
         json=[
             {"bank": "pdb", "host": "h", "size": 5, "download_time": 1},
             {"bank": "pdb", "host": "h", "error": "stalled"},
+            {"bank": "pdb", "host": "h", "error": True, "size": 7, "download_time": 1},
+            {"bank": "pdb", "error": "", "size": "3", "download_time": 0.0},  # of an old consumer
         ],
     )
 
     assert answer.json == {"msg": "OK"}
     scraped = client.get("/metrics")
     assert scraped.content_type.startswith("text/plain; version=")
-    assert samples(scraped.text)["biomaj_download_total"] == 1
-    assert samples(scraped.text)["biomaj_download_errors_total"] == 1
-
-
-def samples(text: str) -> dict[str, float]:
-    """Return the sum of each sample name's values."""
-    sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            sums[sample.name] = sums.get(sample.name, 0) + sample.value
-    return sums
+    counted = samples(scraped.text)
+    assert counted["biomaj_download_total"] == 2
+    assert counted["biomaj_download_file_size_total"] == 8
+    assert counted["biomaj_download_errors_total"] == 2
 
 
 @pytest.mark.parametrize(
-    "posted",
-    [{}, [1], [{}], [{"bank": "b"}], [{"bank": "b", "size": -1, "download_time": 1}], "text"],
+    "body",
+    [
+        "{}",
+        "no json",
+        "[1]",
+        "[{}]",
+        '[{"bank": "b"}]',
+        '[{"bank": "", "error": "stalled"}]',
+        '[{"bank": "b", "size": -1, "download_time": 1}]',
+        '[{"bank": "b", "size": Infinity, "download_time": 1}]',
+        '[{"bank": "b", "size": 1, "download_time": null}]',
+        '[{"bank": "good", "size": 1, "download_time": 1}, {"bank": "b"}]',
+    ],
 )
-def test_web_refuses_metrics_that_are_none(client, posted):
-    answer = client.post("/api/download/metrics", json=posted)
+def test_web_refuses_metrics_that_are_none(client, body):
+    answer = client.post("/api/download/metrics", data=body, content_type="application/json")
 
     assert answer.status_code == 400
-    assert "expected" in answer.json["error"]
+    assert "expected an array of {bank, host?, error?, size, download_time}" in answer.json["error"]
     assert "biomaj_download_total{" not in client.get("/metrics").text
 
 
@@ -183,6 +233,30 @@ def test_web_takes_operations_where_it_has_a_queue(store, tmp_path):
     assert accepted.json["message_id"]
     assert refused.status_code == 400
     assert refused.json["code"] == "message"
+    assert delivered(broker) == [(accepted.json["message_id"], operation.SerializeToString())]
+
+
+def delivered(broker: EmbeddedBroker) -> list[tuple[str | None, bytes]]:
+    """Return what is on a queue, each with its message id, and close it."""
+    deliveries: list[Delivery] = []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(broker.consume, deliveries.append, slots=10)
+        for _ in poll(10):
+            if deliveries:
+                break
+        broker.close()
+    return [(delivery.message_id, delivery.body) for delivery in deliveries]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_web_takes_no_operation_that_a_browser_may_send_unasked(store, tmp_path, content_type):
+    broker = EmbeddedBroker(tmp_path / "queue.sqlite")
+    client = create_app(Settings(), store=store, broker=broker).test_client()
+
+    answer = client.post("/api/download/operations", data=b"x", content_type=content_type)
+
+    assert answer.status_code == 415
+    assert PROTOBUF in answer.json["error"]
     broker.close()
 
 
@@ -190,81 +264,26 @@ def test_web_takes_no_operations_without_a_queue(client):
     assert client.post("/api/download/operations", data=b"").status_code == 404
 
 
-def test_import_of_the_web_module_has_no_effects(monkeypatch, tmp_path):
+@pytest.fixture
+def _configured(monkeypatch, tmp_path) -> Iterator[None]:
+    """A configuration in the environment, and no application yet."""
     config = tmp_path / "config.yml"
-    config.write_text(f"store: {{url: 'sqlite:{tmp_path / 's.sqlite'}'}}\n")
-    assert "app" not in vars(biomaj_download_web)
+    config.write_text("log_config: {version: 1, loggers: {biomaj: {level: ERROR}}}")
     monkeypatch.setenv("BIOMAJ_CONFIG", str(config))
+    level = logging.getLogger("biomaj").level
+    yield
+    logging.getLogger("biomaj").setLevel(level)
+    vars(biomaj_download_web).pop("app", None)
+
+
+@pytest.mark.usefixtures("_configured")
+def test_app_is_made_on_first_use_and_logs_as_configured():
+    assert "app" not in vars(biomaj_download_web)
 
     app = biomaj_download_web.app
 
-    assert biomaj_download_web.app is app
     assert app.test_client().get("/api/download").json == {"msg": "pong"}
-    with pytest.raises(AttributeError):
+    assert logging.getLogger("biomaj").level == logging.ERROR
+    assert importlib.import_module("biomaj_download.wsgi").app is app
+    with pytest.raises(AttributeError, match="nothing"):
         biomaj_download_web.nothing  # noqa: B018 - the look-up is the test
-    del biomaj_download_web.app
-
-
-@pytest.fixture
-def gunicorn(redis_server, tmp_path) -> Iterator[str]:
-    """A real gunicorn with several workers; its URL."""
-    port = free_port()
-    config = tmp_path / "config.yml"
-    config.write_text(
-        yaml.safe_dump(
-            {
-                "redis": {"host": redis_server.host, "port": redis_server.port, "prefix": "web"},
-                "web": {"port": port},
-            }
-        )
-    )
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "-c",
-            str(GUNICORN_CONF),
-            "biomaj_download.biomaj_download_web:app",
-        ],
-        env={**os.environ, "BIOMAJ_CONFIG": str(config)},
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            requests.get(f"{url}/api/download", timeout=5)
-            break
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline, "gunicorn did not start"
-            time.sleep(0.1)
-    yield url
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
-
-
-def test_gunicorn_adds_up_its_workers_and_answers_across_them(gunicorn, redis_server):
-    session = requests.post(f"{gunicorn}/api/download/session/bank", timeout=10).json()["session"]
-    for _ in range(40):  # a connection each: both workers get some
-        entry = {"bank": "bank", "host": "h", "size": 5, "download_time": 1}
-        requests.post(f"{gunicorn}/api/download/metrics", json=[entry], timeout=10)
-
-    scraped = {
-        samples(requests.get(f"{gunicorn}/metrics", timeout=10).text)["biomaj_download_total"]
-        for _ in range(10)
-    }
-
-    assert scraped == {40}
-    store = RedisStore(RedisSettings(host=redis_server.host, port=redis_server.port, prefix="web"))
-    outcome = Outcome(bank="bank", session=session, message_key="a")
-    later = threading.Timer(0.3, store.settle, (outcome,))
-    later.start()
-    answer = requests.get(
-        f"{gunicorn}/api/download/status/download/bank/{session}",
-        params={"after": 0, "wait_seconds": 30},
-        timeout=40,
-    )
-    later.join()
-    store.close()
-    assert answer.json() == {"progress": 1, "errors": -1}
