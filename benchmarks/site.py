@@ -72,9 +72,9 @@ class Site:
                 "local_endpoint": self.web.url,
                 "hostname": self.web.host,
             },
-            "consul": {"host": None},
+            "consul": {"host": None, "id": "bench"},
             "prometheus": True,
-            "log_config": {"version": 1},
+            "log_config": {"version": 1, "handlers": {}},
         }
         self.config.write_text(yaml.safe_dump({**document, **sections}))
 
