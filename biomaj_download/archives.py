@@ -122,8 +122,8 @@ def check_archive(path: Path, name: str) -> None:
 
 
 def _test_for(name: str) -> Callable[[BinaryIO], None] | None:
-    lower = name.lower()
-    stem, suffix = Path(lower).stem, Path(lower).suffix
+    stem, dot, last = name.lower().rpartition(".")
+    suffix = dot + last
     if suffix == ".zip":
         return _test_zip
     if suffix in _DECOMPRESSORS and stem.endswith(".tar"):

@@ -7,11 +7,11 @@ import logging.config
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from functools import partial
 
-from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.broker.base import Broker
 from biomaj_download.broker.opening import open_broker
+from biomaj_download.crew import Crew
 from biomaj_download.discovery import register_consumer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.download.registry import get_handler
@@ -19,6 +19,7 @@ from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
+from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
 from biomaj_download.store.base import Outcome, Store
@@ -77,29 +78,22 @@ class DownloadService:
         """Work on messages until `stop` is called; then finish what the grace period allows."""
         slots = self.settings.worker.slots
         broker = self._opened_broker()
-        pool = ThreadPoolExecutor(slots, thread_name_prefix="worker")
-        running: set[Any] = set()
-
-        def hand_over(delivery: Delivery) -> None:
-            future = pool.submit(self._worker.handle, broker, delivery)
-            running.add(future)
-            future.add_done_callback(running.discard)
-
+        crew = Crew(slots, partial(self._worker.handle, broker))
         consuming = threading.Thread(
-            target=broker.consume, args=(hand_over,), kwargs={"slots": slots}, name="broker"
+            target=broker.consume, args=(crew.hand_over,), kwargs={"slots": slots}, name="broker"
         )
         consuming.start()
         log.info("consuming slots=%d", slots)
         self._stop_asked.wait()
         broker.stop()
-        grace_seconds = self.settings.worker.shutdown_grace_seconds
-        _done, late = wait(list(running), timeout=grace_seconds)
-        if late:
-            log.warning("grace period over, given back transfers=%d", len(late))
+        crew.dismiss()
+        late = crew.wait(self.settings.worker.shutdown_grace_seconds)
         self._worker.stop()
+        if late:
+            log.warning("grace period over, given back transfers=%d", late)
         shared.close()
-        wait(late, timeout=_LAST_SECONDS)
-        pool.shutdown(wait=False, cancel_futures=True)
+        crew.wait(_LAST_SECONDS)
+        self._worker.close()
         broker.close()
         consuming.join()
 
@@ -115,6 +109,8 @@ class DownloadService:
         self._stop_asked.set()
         if self._deregister is not None:
             self._deregister()
+        self._worker.stop()
+        self._worker.close()
         self._reporter.close()
         if self._broker is not None:
             self._broker.close()
@@ -142,6 +138,7 @@ class DownloadService:
         """
         job = _job(download_file, Kind.DOWNLOAD)
         result = self._worker.work(job)
+        sync_directories(result.changed_directories)
         self._reporter.ended(job, result.files, result.error)
         if result.error is not None:
             raise result.error
@@ -180,13 +177,14 @@ class DownloadService:
 
     def _work_in_session(self, job: Job) -> None:
         result = self._worker.work(job)
+        sync_directories(result.changed_directories)
         self._store.settle(
             Outcome(
                 bank=job.bank,
                 session=job.session,
                 message_key=str(uuid.uuid4()),
                 error=None if result.error is None else str(result.error),
-                files=result.file_list(job),
+                files=result.file_list,
             )
         )
         self._reporter.ended(job, result.files, result.error)

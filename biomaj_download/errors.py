@@ -18,8 +18,7 @@ banks retry all the same unless they say otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -222,15 +221,25 @@ class ServiceError(DownloadError):
     code = "service"
 
 
-@contextmanager
-def mapped(
-    errors: Mapping[type[Exception], type[DownloadError]], *, subject: str
-) -> Iterator[None]:
-    """Turn a library's errors into ours, at the one place where the library is called."""
-    try:
-        yield
-    except tuple(errors) as error:
-        for foreign, ours in errors.items():
+class mapped:
+    """Turn a library's errors into ours, at the one place where the library is called.
+
+    A class, not a generator: it stands around several system calls of every file.
+    """
+
+    def __init__(
+        self, errors: Mapping[type[Exception], type[DownloadError]], *, subject: str
+    ) -> None:
+        self._errors = errors
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        """Let the library be called."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise our error for the library's."""
+        if error is None:
+            return
+        for foreign, ours in self._errors.items():
             if isinstance(error, foreign):
-                raise ours(f"{subject}: {str(error) or type(error).__name__}") from error
-        raise
+                raise ours(f"{self._subject}: {str(error) or type(error).__name__}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -53,7 +52,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     part = part_path(path)
     try:
         transferred = downloader.fetch(remote_file, part)
-        verify(transferred, replace(remote_file, save_as=path.name), downloader.checks())
+        verify(transferred, remote_file, downloader.checks(), name=path.name)
         published = publish(transferred, remote_file, path, is_durable=downloader.is_durable)
     except DownloadError:
         part.unlink(missing_ok=True)

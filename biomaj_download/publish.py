@@ -6,13 +6,22 @@ A reader of `local_dir` sees the whole file or none.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+from collections.abc import Iterable
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import NewType
 
 from biomaj_download.errors import PublishError, UnsafePath, mapped
 from biomaj_download.job import Published, RemoteFile, Transferred
+
+log = logging.getLogger("biomaj.download.publish")
+
+#: What file systems say that cannot sync a directory (fsync(2)), or do not let us open it; and
+#: a directory that is gone needs none.
+_CANNOT_SYNC = (errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
 
 #: A path that is known to lie under the download directory.
 SafePath = NewType("SafePath", Path)
@@ -47,7 +56,8 @@ def publish(
 ) -> Published:
     """Give a verified file its modification time and its final name, in one step.
 
-    `is_durable`: the file outlives a power cut, not only this process.
+    `is_durable`: the bytes outlive a power cut, not only this process; for the name see
+    `sync_directories`.
 
     Raises:
         PublishError: this host could not store it; nothing stands under the final name.
@@ -59,8 +69,6 @@ def publish(
         if is_durable:
             _sync(transferred.part_path)
         transferred.part_path.replace(path)
-        if is_durable:
-            _sync(path.parent)
     return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)
 
 
@@ -81,6 +89,21 @@ def modification_time(remote_file: RemoteFile, transferred: Transferred) -> date
 def noon(day: date) -> datetime:
     """Return the middle of a day, local time: no change of clocks moves it to another day."""
     return datetime.combine(day, time(12)).astimezone()
+
+
+def sync_directories(paths: Iterable[Path]) -> None:
+    """Have the names in these directories outlive a power cut: once for many files.
+
+    Raises:
+        PublishError: the disk failed; a file system that cannot do it is taken as it is.
+    """
+    for path in paths:
+        try:
+            _sync(path)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise PublishError(f"{path}: {error}") from error
+            log.debug("directory not synced path=%s error=%s", path, error)
 
 
 def _sync(path: Path) -> None:

@@ -27,8 +27,8 @@ class Checks:
     archives: bool = True
 
 
-def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks) -> None:
-    """Return if the fetched file is the one that was announced.
+def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks, *, name: str) -> None:
+    """Return if the fetched file, which will be called `name`, is the one that was announced.
 
     Raises:
         SizeMismatch: it is longer or shorter than the server said with the body.
@@ -36,7 +36,6 @@ def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks) ->
         ArchiveBroken: it does not unpack.
         PublishError: this host cannot read it.
     """
-    name = remote_file.save_as or remote_file.name
     _check_length(transferred, remote_file, name)
     _check_md5(transferred, remote_file, name)
     if checks.archives:

@@ -12,25 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from biomaj_download.broker.base import Broker, Delivery
 from biomaj_download.download.filedict import FileDict, dict_of, file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import Cancelled, DownloadError, MessageError, StoreError
+from biomaj_download.errors import Cancelled, DownloadError, MessageError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import UnreadableMessage, decode, encode_file_list
+from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import WorkerSettings
 from biomaj_download.store.base import Outcome, Store
+from biomaj_download.store.patience import Stopped, patiently
 
 log = logging.getLogger("biomaj.download.worker")
 
 #: A session that was open is taken to be open for so long: a cleaned one is noticed within it.
 SESSION_SECONDS = 1.0
-#: Waits between tries to store an outcome while the store is away.
-STORE_WAITS_SECONDS = (0.1, 0.5, 1, 2, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,10 @@ class Result:
 
     files: Sequence[FileDict] = ()
     error: DownloadError | None = None
-
-    def file_list(self, job: Job) -> bytes | None:
-        """Return what a LIST stores."""
-        if job.kind is not Kind.LIST or self.error is not None:
-            return None
-        return encode_file_list(file_of(file) for file in self.files)
+    #: What a LIST stores.
+    file_list: bytes | None = None
+    #: To be synced before the outcome is stored.
+    changed_directories: frozenset[Path] = frozenset()
 
 
 class Worker:
@@ -64,37 +63,60 @@ class Worker:
         self._is_durable = is_durable
         self._sessions = _OpenSessions(store)
         self._stopping = threading.Event()
+        self._recorder = Recorder(store, self._stopping)
 
     def stop(self) -> None:
         """Give back what cannot be stored now, rather than wait for the store."""
         self._stopping.set()
 
+    def close(self) -> None:
+        """Return when all outcomes are stored, or given back after `stop`."""
+        self._recorder.close()
+
     def handle(self, broker: Broker, delivery: Delivery) -> None:
         """Walk one message down the road, and settle it with its broker; never raises."""
         try:
-            self._handle(delivery)
-        except _Stopped:
+            job = self._read(delivery)
+            if not self._is_wanted(delivery, job):
+                broker.accept(delivery)
+                return
+            result = self.work(job)
+            self._reporter.ended(job, result.files, result.error)
+            outcome = _outcome(delivery, job.bank, job.session, result)
+            self._recorder.record(Ended(broker, delivery, outcome, result.changed_directories))
+        except Stopped:
             broker.requeue(delivery)
         except UnreadableMessage as error:
             log.error("dead letter error=%s", error)
             broker.reject(delivery, reason=str(error))
-        except Exception:  # the pool would swallow it, and the message would never be settled
+        except Exception:  # the thread would end, and the message would never be settled
             log.exception("unexpected failure, message given back")
             broker.requeue(delivery)
-        else:
-            broker.accept(delivery)
 
-    def _handle(self, delivery: Delivery) -> None:
+    def _read(self, delivery: Delivery) -> Job:
+        """Return the request in a message; one that is none is counted where BioMAJ waits for it.
+
+        Raises:
+            UnreadableMessage: it is none, or it came back too often.
+        """
         try:
             job = decode(delivery.body)
             self._refuse_a_killer(delivery, job)
         except UnreadableMessage as error:
-            self._count_unreadable(delivery, error)
+            if error.bank and error.session:
+                outcome = _outcome(delivery, error.bank, error.session, Result(error=error))
+                self._ask_store(lambda: self._store.settle(outcome))
             raise
+        return job
+
+    def _is_wanted(self, delivery: Delivery, job: Job) -> bool:
+        """Say whether the session is open, and a redelivered message without an outcome."""
         if not self._ask_store(lambda: self._sessions.is_open(job.bank, job.session)):
             log.info("skipped bank=%s session=%s: the session is gone", job.bank, job.session)
-        elif not self._is_settled(delivery, job):
-            self._work_and_record(delivery, job)
+            return False
+        return not delivery.redelivered or not self._ask_store(
+            lambda: self._store.is_settled(job.bank, job.session, message_key(delivery))
+        )
 
     def _refuse_a_killer(self, delivery: Delivery, job: Job) -> None:
         """Refuse a message that came back too often: it may be what ends its consumers.
@@ -109,29 +131,21 @@ class Worker:
                 session=job.session,
             )
 
-    def _is_settled(self, delivery: Delivery, job: Job) -> bool:
-        """Only a redelivered message can have an outcome already."""
-        return delivery.redelivered and self._ask_store(
-            lambda: self._store.is_settled(job.bank, job.session, message_key(delivery))
-        )
-
-    def _work_and_record(self, delivery: Delivery, job: Job) -> None:
-        result = self.work(job)
-        outcome = _outcome(delivery, job.bank, job.session, result.error, result.file_list(job))
-        self._ask_store(lambda: self._store.settle(outcome))
-        self._reporter.ended(job, result.files, result.error)
-
     def work(self, job: Job) -> Result:
         """List or download; every error is a result."""
         try:
             downloader = open_downloader(job)
             downloader.is_durable = self._is_durable
             if job.kind is Kind.LIST:
-                return Result(files=listed(downloader, job.matches))
-            return Result(files=downloader.download(str(job.local_dir)))
+                return _listed(downloader, job.matches)
+            downloader.bring_all(job.local_dir)
+            return Result(
+                files=downloader.files_to_download,
+                changed_directories=frozenset(downloader.changed_directories),
+            )
         except Cancelled:
             if self._stopping.is_set():
-                raise _Stopped from None
+                raise Stopped from None
             return Result(error=Cancelled(f"{job.server}: the download was cancelled"))
         except DownloadError as error:
             log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
@@ -140,28 +154,8 @@ class Worker:
             log.exception("unexpected failure bank=%s", job.bank)
             return Result(error=DownloadError(f"unexpected failure: {error}"))
 
-    def _count_unreadable(self, delivery: Delivery, error: UnreadableMessage) -> None:
-        """Count a message that is no request where its session can be read: BioMAJ waits for it."""
-        if error.bank and error.session:
-            outcome = _outcome(delivery, error.bank, error.session, error, None)
-            self._ask_store(lambda: self._store.settle(outcome))
-
     def _ask_store(self, question: Callable[[], Any]) -> Any:
-        """Return the store's answer, however long the store is away; nothing is lost meanwhile."""
-        tries = 0
-        while True:
-            try:
-                return question()
-            except StoreError as error:
-                wait_seconds = STORE_WAITS_SECONDS[min(tries, len(STORE_WAITS_SECONDS) - 1)]
-                log.warning("store away wait_seconds=%.1f error=%s", wait_seconds, error)
-                if self._stopping.wait(wait_seconds):
-                    raise _Stopped from error
-                tries += 1
-
-
-class _Stopped(Exception):
-    """The worker is told to stop while a message is unsettled."""
+        return patiently(question, self._stopping)
 
 
 class _OpenSessions:
@@ -188,17 +182,15 @@ def message_key(delivery: Delivery) -> str:
     return delivery.message_id or hashlib.sha256(delivery.body).hexdigest()
 
 
-def _outcome(
-    delivery: Delivery, bank: str, session: str, error: DownloadError | None, files: bytes | None
-) -> Outcome:
+def _outcome(delivery: Delivery, bank: str, session: str, result: Result) -> Outcome:
     return Outcome(
         bank=bank,
         session=session,
         message_key=message_key(delivery),
         redelivered=delivery.redelivered,
         identity_is_unique=delivery.message_id is not None,
-        error=None if error is None else str(error),
-        files=files,
+        error=None if result.error is None else str(result.error),
+        files=result.file_list,
     )
 
 
@@ -228,12 +220,13 @@ def open_downloader(job: Job) -> DownloadInterface:
     )
 
 
-def listed(downloader: DownloadInterface, patterns: Sequence[str]) -> Sequence[FileDict]:
-    """List and match; return the files that were chosen.
+def _listed(downloader: DownloadInterface, patterns: Sequence[str]) -> Result:
+    """List and match.
 
     Raises:
         DownloadError: the server failed, or nothing matches.
     """
     files, directories = downloader.list()
     downloader.match(patterns, files, directories, prefix="")
-    return downloader.files_to_download
+    chosen = downloader.files_to_download
+    return Result(files=chosen, file_list=encode_file_list(file_of(file) for file in chosen))

@@ -35,7 +35,7 @@ from biomaj_download.download.options import (
 from biomaj_download.errors import Cancelled, DownloadError, NoMatch, OptionError, TransferError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
-from biomaj_download.publish import SafePath, final_path, noon
+from biomaj_download.publish import SafePath, final_path, noon, sync_directories
 from biomaj_download.retry import retryer
 from biomaj_download.verify import Checks
 
@@ -74,6 +74,8 @@ class DownloadInterface:
         self.offline_dir: str | None = None
         self.skip_check_uncompress = False
         self.is_durable = True
+        #: Where files were published whose names may still be lost in a power cut.
+        self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}
         self.retryer: tenacity.Retrying = retryer()
         self._time_limit_seconds: float | None = None
@@ -267,12 +269,24 @@ class DownloadInterface:
         Raises:
             DownloadError: a file did not come after the last attempt; its dict has `error`.
         """
+        try:
+            self.bring_all(Path(local_dir), keep_dirs)
+        finally:
+            sync_directories(self.changed_directories)
+        return self.files_to_download
+
+    def bring_all(self, local_dir: Path, keep_dirs: bool = True) -> None:
+        """Bring all `files_to_download` home; their `changed_directories` are still to be synced.
+
+        Raises:
+            DownloadError: as `download`.
+        """
         self._network_configuration()
+        self.changed_directories = set()
         for rfile in self.files_to_download:
             if self.kill_received:
                 raise Cancelled(f"{rfile['name']}: the download was cancelled")
-            self._download_one(rfile, Path(local_dir), keep_dirs)
-        return self.files_to_download
+            self._download_one(rfile, local_dir, keep_dirs)
 
     def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
         started = time.monotonic()
@@ -282,6 +296,8 @@ class DownloadInterface:
         except DownloadError:
             self.error = rfile["error"] = True
             raise
+        if self.is_durable:
+            self.changed_directories.add(path.parent)
         rfile["error"] = False
         rfile["download_time"] = time.monotonic() - started
 

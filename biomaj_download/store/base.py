@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,12 +75,17 @@ class Store(ABC):
     def is_settled(self, bank: str, session: str, message_key: str) -> bool:
         """Say whether an outcome of this message is stored already."""
 
-    @abstractmethod
     def settle(self, outcome: Outcome) -> bool:
-        """Store an outcome, its error and file list, and count it, in one atomic step.
+        """Settle one outcome; see `settle_many`."""
+        return self.settle_many([outcome])[0]
 
-        Return False, and change nothing, when the session is gone, or when the message is counted
-        already: it counts once and an outcome of it is stored, or this very outcome is stored.
+    @abstractmethod
+    def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """Store each outcome, its error and file list, and count it, in one atomic step each.
+
+        Return False for one, which changes nothing, when its session is gone, or when its message
+        is counted already: it counts once and an outcome of it is stored, or this very outcome is
+        stored. After an error any number of them may be stored: settle all again.
         """
 
     @abstractmethod

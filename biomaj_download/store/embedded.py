@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,11 @@ class EmbeddedStore(Store):
         query = "SELECT 1 FROM settled WHERE bank = ? AND session = ? AND message = ?"
         return self._row(query, bank, session, message_key) != ()
 
-    def settle(self, outcome: Outcome) -> bool:
-        """Store and count an outcome in one transaction."""
+    def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """Store and count outcomes in one transaction."""
         with self._transaction() as database:
-            counted = _count(database, outcome)
-        if counted:
+            counted = [_count(database, outcome) for outcome in outcomes]
+        if any(counted):
             with self._settled:
                 self._settled.notify_all()
         return counted

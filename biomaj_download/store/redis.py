@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,26 +31,34 @@ _SOCKET_TIMEOUT_SECONDS = 10
 _HEALTH_CHECK_SECONDS = 30
 _CONNECTIONS = 256
 
-#: KEYS: session, settled. ARGV: message key, token or '' for a message that counts once, error or
-#: '', has files (1), files.
+#: For each outcome two KEYS: session, settled; and five ARGV: message key, token or '' for a
+#: message that counts once, error or '', has files (1), files.
 _SETTLE = f"""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[2] == '' then
-  if redis.call('HSETNX', KEYS[2], ARGV[1], 1) == 0 then return 0 end
-else
-  if redis.call('HSETNX', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 1) == 0 then return 0 end
-  redis.call('HSETNX', KEYS[2], ARGV[1], 1)
+local function settle(session, settled, message, token, failure, has_files, files)
+  if redis.call('EXISTS', session) == 0 then return 0 end
+  if token == '' then
+    if redis.call('HSETNX', settled, message, 1) == 0 then return 0 end
+  else
+    if redis.call('HSETNX', settled, message .. ':' .. token, 1) == 0 then return 0 end
+    redis.call('HSETNX', settled, message, 1)
+  end
+  if redis.call('TTL', settled) < {SETTLED_SECONDS // 2} then
+    redis.call('EXPIRE', settled, {SETTLED_SECONDS})
+  end
+  if has_files == '1' then redis.call('SET', session .. ':files', files) end
+  if failure ~= '' then
+    redis.call('INCR', session .. ':error')
+    redis.call('LPUSH', session .. ':error:info', failure)
+  end
+  redis.call('PUBLISH', session .. ':news', redis.call('INCR', session .. ':progress'))
+  return 1
 end
-if redis.call('TTL', KEYS[2]) < {SETTLED_SECONDS // 2} then
-  redis.call('EXPIRE', KEYS[2], {SETTLED_SECONDS})
+local counted = {{}}
+for number = 1, #KEYS / 2 do
+  local key, argument = 2 * number, 5 * number
+  counted[number] = settle(KEYS[key - 1], KEYS[key], unpack(ARGV, argument - 4, argument))
 end
-if ARGV[4] == '1' then redis.call('SET', KEYS[1] .. ':files', ARGV[5]) end
-if ARGV[3] ~= '' then
-  redis.call('INCR', KEYS[1] .. ':error')
-  redis.call('LPUSH', KEYS[1] .. ':error:info', ARGV[3])
-end
-redis.call('PUBLISH', KEYS[1] .. ':news', redis.call('INCR', KEYS[1] .. ':progress'))
-return 1
+return counted
 """
 
 
@@ -103,22 +111,22 @@ class RedisStore(Store):
         with self._mapped():
             return bool(self._redis.hexists(f"{self._key(bank, session)}:settled", message_key))
 
-    def settle(self, outcome: Outcome) -> bool:
-        """Store and count an outcome in one round trip."""
-        key = self._key(outcome.bank, outcome.session)
-        has_files = outcome.files is not None
+    def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """Store and count outcomes in one round trip."""
+        keys: list[str] = []
+        arguments: list[str | bytes] = []
+        for outcome in outcomes:
+            key = self._key(outcome.bank, outcome.session)
+            keys += [key, f"{key}:settled"]
+            arguments += [
+                outcome.message_key,
+                "" if outcome.counts_once else outcome.token,
+                outcome.error_text or "",
+                "" if outcome.files is None else "1",
+                outcome.files or b"",
+            ]
         with self._mapped():
-            counted = self._settle(
-                keys=[key, f"{key}:settled"],
-                args=[
-                    outcome.message_key,
-                    "" if outcome.counts_once else outcome.token,
-                    outcome.error_text or "",
-                    int(has_files),
-                    outcome.files if has_files else b"",
-                ],
-            )
-        return bool(counted)
+            return [bool(counted) for counted in self._settle(keys=keys, args=arguments)]
 
     def progress(self, bank: str, session: str) -> Progress:
         """Return what is settled so far."""

@@ -67,6 +67,8 @@ class Engine:
         #: Set before the engine looks into the inbox for the last time and waits: who puts a
         #: request there after that look finds it set, and wakes the engine.
         self._is_asleep = False
+        #: Hosts at their limit: one of their transfers wakes the engine when it ends.
+        self._full_hosts: set[str] = set()
         self._multi = self._new_multi()
         self._thread = threading.Thread(target=self._run, name="transfer-engine", daemon=True)
         self._thread.start()
@@ -79,7 +81,7 @@ class Engine:
         """
         transfer = _Transfer(request, _host_of(request.url))
         self._inbox.append(transfer)
-        if self._is_asleep:
+        if self._is_asleep and transfer.host not in self._full_hosts:
             self._wake()
         if self._closing.is_set() and not self._thread.is_alive():
             self._answer_rest()
@@ -168,6 +170,8 @@ class Engine:
             return
         self._running[curl] = transfer
         self._running_per_host[transfer.host] += 1
+        if self._running_per_host[transfer.host] >= self._limit_of(transfer.host):
+            self._full_hosts.add(transfer.host)
         self._multi.add_handle(curl)
 
     def _step(self) -> None:
@@ -242,6 +246,7 @@ class Engine:
         self._multi.remove_handle(curl)
         del self._running[curl]
         self._running_per_host[transfer.host] -= 1
+        self._full_hosts.discard(transfer.host)
         self._idle.append(curl)
         if isinstance(answer, DownloadError):
             transfer.future.set_exception(answer)
