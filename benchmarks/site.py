@@ -129,7 +129,7 @@ class Site:
             try:
                 first, started = self._wait(key, 1, consumer)
                 _, ended = self._wait(key, files, consumer)
-                memory_bytes = _peak_memory_bytes(consumer.pid)
+                memory_bytes = _memory_bytes(consumer.pid)
             finally:
                 consumer.terminate()
         errors = int(self.keys.get(f"{key}:error") or 0)
@@ -172,8 +172,9 @@ def table(title: str, rows: Sequence[tuple[str, str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _peak_memory_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError(f"/proc/{pid}/status: expected a line VmHWM")
+def _memory_bytes(pid: int) -> int:
+    """Return what a process and its children hold; what they share counts for each (VmRSS)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    status = Path(f"/proc/{pid}/status").read_text()
+    (own,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(own) * 1024 + sum(_memory_bytes(int(child)) for child in children)

@@ -3,28 +3,21 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
-from biomaj_download.downloadservice import DownloadService
 from biomaj_download.errors import ConfigError
+from biomaj_download.settings import load_settings
+from biomaj_download.supervisor import run
 
 
 def main() -> int:
     """Work on download requests until SIGTERM or SIGINT; return the exit code."""
     try:
-        service = DownloadService()
+        settings = load_settings()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
-    service.supervise()
-    try:
-        service.wait_for_messages()
-    finally:
-        service.close()
-    return 0
+    return run(settings)
 
 
 if __name__ == "__main__":

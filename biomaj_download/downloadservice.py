@@ -29,6 +29,8 @@ from biomaj_download.worker import Worker
 
 log = logging.getLogger("biomaj.download.service")
 
+#: Messages held for each that is worked on: the next ones, and outcomes about to be stored.
+_PREFETCH = 2
 #: What is running gets so long to notice that the engine is closed.
 _LAST_SECONDS = 5
 
@@ -80,7 +82,10 @@ class DownloadService:
         broker = self._opened_broker()
         crew = Crew(slots, partial(self._worker.handle, broker))
         consuming = threading.Thread(
-            target=broker.consume, args=(crew.hand_over,), kwargs={"slots": slots}, name="broker"
+            target=broker.consume,
+            args=(crew.hand_over,),
+            kwargs={"slots": _PREFETCH * slots},
+            name="broker",
         )
         consuming.start()
         log.info("consuming slots=%d", slots)

@@ -94,13 +94,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Transferred:
-    """A fetched file under its `.part` name.
+    """What a server said of a file that was fetched, and how it came.
 
     `announced_bytes`: the length that the server promised with the body (None: none promised).
     `digests`: algorithm -> lower-case hex, of those computed while the bytes arrived.
     """
 
-    part_path: Path
     size_bytes: int
     announced_bytes: int | None = None
     modified_at: datetime | None = None

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
 from typing import Protocol
 
 import tenacity
 
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Published, RemoteFile, Transferred
-from biomaj_download.publish import SafePath, make_directory, publish
-from biomaj_download.transfer.partial import claimed, part_path
+from biomaj_download.publish import SafePath, make_directory, modification_time, publish
+from biomaj_download.transfer.partial import Part, claimed
 from biomaj_download.verify import Checks, verify
 
 log = logging.getLogger("biomaj.download.pipeline")
@@ -27,8 +27,8 @@ class Fetcher(Protocol):
     def checks(self) -> Checks:
         """Return what the bank wants checked."""
 
-    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
-        """Bring the bytes to `part_path`."""
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
+        """Bring the bytes into `part`."""
 
 
 def deliver(attempt: Callable[[], object], path: SafePath, retryer: tenacity.Retrying) -> None:
@@ -49,18 +49,19 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
         DownloadError: one of the three failed; under the final name stands what stood there.
     """
     started = time.monotonic()
-    part = part_path(path)
-    try:
-        transferred = downloader.fetch(remote_file, part)
-        verify(transferred, remote_file, downloader.checks(), name=path.name)
-        published = publish(transferred, remote_file, path, is_durable=downloader.is_durable)
-    except DownloadError:
-        part.unlink(missing_ok=True)
-        raise
+    with closing(Part(path)) as part:
+        try:
+            transferred = downloader.fetch(remote_file, part)
+            verify(part, transferred, remote_file, downloader.checks(), name=path.name)
+            modified_at = modification_time(remote_file, transferred)
+            publish(part, path, modified_at, is_durable=downloader.is_durable)
+        except DownloadError:
+            part.discard()
+            raise
     log.info(
         "published name=%s size_bytes=%d seconds=%.3f",
         path.name,
-        published.size_bytes,
+        transferred.size_bytes,
         time.monotonic() - started,
     )
-    return published
+    return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)

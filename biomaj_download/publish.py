@@ -1,6 +1,6 @@
 """Publish a verified file: the last stage of the road.
 
-In: a `Transferred` under its `.part` name.  Out: a `Published` with its final path.
+In: a verified `Part`.  Out: the file under its final name.
 A reader of `local_dir` sees the whole file or none.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NewType
 
 from biomaj_download.errors import PublishError, UnsafePath, mapped
-from biomaj_download.job import Published, RemoteFile, Transferred
+from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.transfer.partial import Part
 
 log = logging.getLogger("biomaj.download.publish")
 
@@ -51,25 +52,21 @@ def make_directory(path: SafePath) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def publish(
-    transferred: Transferred, remote_file: RemoteFile, path: SafePath, *, is_durable: bool
-) -> Published:
+def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_durable: bool) -> None:
     """Give a verified file its modification time and its final name, in one step.
 
-    `is_durable`: the bytes outlive a power cut, not only this process; for the name see
-    `sync_directories`.
+    `modified_at` None: leave it as it is. `is_durable`: the bytes outlive a power cut, not only
+    this process; for the name see `sync_directories`.
 
     Raises:
-        PublishError: this host could not store it; nothing stands under the final name.
+        PublishError: this host could not store it; nothing new stands under the final name.
     """
     with mapped({OSError: PublishError}, subject=str(path)):
-        modified = modification_time(remote_file, transferred)
-        if modified is not None:
-            os.utime(transferred.part_path, (modified.timestamp(), modified.timestamp()))
+        if modified_at is not None:
+            part.set_modified(modified_at)
         if is_durable:
-            _sync(transferred.part_path)
-        transferred.part_path.replace(path)
-    return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)
+            part.sync()
+        part.path.replace(path)
 
 
 def modification_time(remote_file: RemoteFile, transferred: Transferred) -> datetime | None:

@@ -22,7 +22,7 @@ from biomaj_download.store.patience import Stopped, patiently
 log = logging.getLogger("biomaj.download.recorder")
 
 #: An outcome waits so long for others to share its round trip.
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.01
 
 
 class Ended(NamedTuple):

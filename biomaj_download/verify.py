@@ -1,6 +1,6 @@
 """Check a fetched file before it is published: length, digest, archive integrity.
 
-In: a `Transferred` under its `.part` name, and what was expected.  Out: nothing, or a
+In: a `Part`, what the server said of it, and what was expected.  Out: nothing, or a
 `VerifyError`, on which the pipeline fetches again.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from biomaj_download.archives import check_archive
 from biomaj_download.errors import DigestMismatch, PublishError, SizeMismatch, mapped
 from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.transfer.partial import Part
 
 log = logging.getLogger("biomaj.download.verify")
 
@@ -27,7 +28,9 @@ class Checks:
     archives: bool = True
 
 
-def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks, *, name: str) -> None:
+def verify(
+    part: Part, transferred: Transferred, remote_file: RemoteFile, checks: Checks, *, name: str
+) -> None:
     """Return if the fetched file, which will be called `name`, is the one that was announced.
 
     Raises:
@@ -36,20 +39,20 @@ def verify(transferred: Transferred, remote_file: RemoteFile, checks: Checks, *,
         ArchiveBroken: it does not unpack.
         PublishError: this host cannot read it.
     """
-    _check_length(transferred, remote_file, name)
-    _check_md5(transferred, remote_file, name)
+    _check_length(part, transferred, remote_file, name)
+    _check_md5(part, transferred, remote_file, name)
     if checks.archives:
-        check_archive(transferred.part_path, name)
+        check_archive(part.path, name)
     log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
 
 
-def _check_length(transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
+def _check_length(part: Part, transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
     """Hold the file on the disk against what was announced with the body and what was received.
 
     A listing may be rounded, old or wrong: its size is a hint that is logged, no more.
     """
     with mapped({OSError: PublishError}, subject=name):
-        stored_bytes = transferred.part_path.stat().st_size
+        stored_bytes = part.size_bytes()
     for announced_bytes in (transferred.announced_bytes, transferred.size_bytes):
         if announced_bytes is not None and announced_bytes != stored_bytes:
             raise SizeMismatch(name, announced_bytes=announced_bytes, received_bytes=stored_bytes)
@@ -62,12 +65,12 @@ def _check_length(transferred: Transferred, remote_file: RemoteFile, name: str) 
         )
 
 
-def _check_md5(transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
+def _check_md5(part: Part, transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
     if not remote_file.md5:
         return
     expected = remote_file.md5.strip().lower()
     with mapped({OSError: PublishError}, subject=name):
-        received = transferred.digests.get("md5") or _md5(transferred.part_path)
+        received = transferred.digests.get("md5") or _md5(part.path)
     if received != expected:
         raise DigestMismatch(name, announced=f"md5 {expected}", received=received)
 

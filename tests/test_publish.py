@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, timezone
 from pathlib import Path
 
@@ -14,36 +18,56 @@ from biomaj_download.publish import (
     make_directory,
     modification_time,
     publish,
+    sync_directories,
 )
+from biomaj_download.transfer.partial import Part
 
 INSTANT = datetime(2024, 2, 29, 23, 30, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def transferred(tmp_path: Path) -> Transferred:
-    part = tmp_path / ".a.part"
-    part.write_bytes(b"new")
-    return Transferred(part_path=part, size_bytes=3, modified_at=INSTANT)
+def part(tmp_path: Path) -> Iterator[Part]:
+    with closing(Part(tmp_path / "a")) as part:
+        part.path.write_bytes(b"new")
+        yield part
 
 
 @pytest.mark.parametrize("is_durable", [True, False])
-def test_publish_replaces_the_old_file_by_the_new_one(transferred, tmp_path, is_durable):
+def test_publish_replaces_the_old_file_by_the_new_one(part, tmp_path, is_durable):
     path = SafePath(tmp_path / "a")
     path.write_bytes(b"old")
 
-    published = publish(transferred, RemoteFile(name="a"), path, is_durable=is_durable)
+    publish(part, path, INSTANT, is_durable=is_durable)
 
-    assert (published.path, published.size_bytes) == (path, 3)
     assert path.read_bytes() == b"new"
     assert path.stat().st_mtime == INSTANT.timestamp()
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_publish_names_what_this_host_refuses(transferred, tmp_path):
+def test_publish_names_what_this_host_refuses(part, tmp_path):
     (tmp_path / "a").mkdir()
 
     with pytest.raises(PublishError, match="/a"):
-        publish(transferred, RemoteFile(name="a"), SafePath(tmp_path / "a"), is_durable=True)
+        publish(part, SafePath(tmp_path / "a"), INSTANT, is_durable=True)
+
+
+def test_directories_are_synced_where_the_file_system_can(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    sync_directories([tmp_path, tmp_path / "gone"])
+
+    assert synced == [tmp_path.stat().st_ino]
+
+
+def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(PublishError, match="Input/output"):
+        sync_directories([tmp_path])
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
@@ -68,7 +92,7 @@ def test_a_name_ends_below_the_directory(tmp_path):
 def test_a_file_shows_the_day_of_its_listing_in_every_zone(monkeypatch, zone):
     monkeypatch.setenv("TZ", zone)
     time.tzset()
-    transferred = Transferred(part_path=Path("a"), size_bytes=0, modified_at=INSTANT)
+    transferred = Transferred(size_bytes=0, modified_at=INSTANT)
 
     moment = modification_time(RemoteFile(name="a", day=date(2024, 2, 29)), transferred)
 

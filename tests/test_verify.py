@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+from contextlib import closing
 
 import pytest
 
 from biomaj_download.errors import ArchiveBroken, DigestMismatch, PublishError, SizeMismatch
 from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks, verify
 
 BODY = b">seq1\nACGT\n" * 100
+EVERYTHING = Checks()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 
 
@@ -20,31 +23,39 @@ MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 def fetched(tmp_path):
     """A function that returns a fetched file with that body."""
 
-    def fetched(body: bytes = BODY, **known) -> Transferred:
-        path = tmp_path / ".x.part"
-        path.write_bytes(body)
-        return Transferred(**{"part_path": path, "size_bytes": len(body), **known})
+    def fetched(body: bytes = BODY, **known) -> tuple[Part, Transferred]:
+        part = Part(tmp_path / "x")
+        part.path.write_bytes(body)
+        return part, Transferred(**{"size_bytes": len(body), **known})
 
     return fetched
 
 
+def check(
+    fetched: tuple[Part, Transferred], remote_file: RemoteFile, checks: Checks = EVERYTHING
+) -> None:
+    """Verify what was fetched, under the name that it will get."""
+    with closing(fetched[0]):
+        verify(*fetched, remote_file, checks, name=remote_file.save_as or remote_file.name)
+
+
 def test_a_file_of_the_announced_length_passes(fetched):
-    verify(fetched(announced_bytes=len(BODY)), RemoteFile(name="a.fa"), Checks())
+    check(fetched(announced_bytes=len(BODY)), RemoteFile(name="a.fa"))
 
 
 def test_a_file_without_an_announced_length_passes(fetched):
-    verify(fetched(), RemoteFile(name="a.fa"), Checks())
+    check(fetched(), RemoteFile(name="a.fa"))
 
 
 @pytest.mark.parametrize("announced_bytes", [len(BODY) - 1, len(BODY) + 1, 0])
 def test_a_file_of_another_length_than_announced_is_refused(fetched, announced_bytes):
     with pytest.raises(SizeMismatch, match=f"announced {announced_bytes} bytes, received 1100"):
-        verify(fetched(announced_bytes=announced_bytes), RemoteFile(name="a.fa"), Checks())
+        check(fetched(announced_bytes=announced_bytes), RemoteFile(name="a.fa"))
 
 
 def test_a_file_that_is_not_whole_on_the_disk_is_refused(fetched):
     with pytest.raises(SizeMismatch, match="announced 1200 bytes, received 1100"):
-        verify(fetched(size_bytes=1200), RemoteFile(name="a.fa"), Checks())
+        check(fetched(size_bytes=1200), RemoteFile(name="a.fa"))
 
 
 @pytest.mark.parametrize(("size_bytes", "messages"), [(5, 1), (1100, 0), (0, 0), (None, 0)])
@@ -52,7 +63,7 @@ def test_the_size_of_the_listing_is_only_a_hint(fetched, caplog, size_bytes, mes
     caplog.set_level(logging.DEBUG, logger="biomaj.download.verify")
     listed = RemoteFile(name="a.fa", size_bytes=size_bytes)
 
-    verify(fetched(announced_bytes=1100), listed, Checks())
+    check(fetched(announced_bytes=1100), listed)
 
     assert sum("differs from the listing" in message for message in caplog.messages) == messages
 
@@ -60,25 +71,25 @@ def test_the_size_of_the_listing_is_only_a_hint(fetched, caplog, size_bytes, mes
 def test_a_rounded_size_of_the_listing_is_not_even_a_hint(fetched, caplog):
     caplog.set_level(logging.DEBUG, logger="biomaj.download.verify")
 
-    verify(fetched(), RemoteFile(name="a.fa", size_bytes=1024, size_is_exact=False), Checks())
+    check(fetched(), RemoteFile(name="a.fa", size_bytes=1024, size_is_exact=False))
 
     assert not any("differs" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("md5", [MD5, MD5.upper(), f" {MD5}\n"])
 def test_a_file_with_the_right_md5_passes(fetched, md5):
-    verify(fetched(), RemoteFile(name="a.fa", md5=md5), Checks())
+    check(fetched(), RemoteFile(name="a.fa", md5=md5))
 
 
 def test_a_file_with_another_md5_is_refused(fetched):
     with pytest.raises(DigestMismatch, match=f"^a.fa: announced md5 {'0' * 32}, received {MD5}"):
-        verify(fetched(), RemoteFile(name="a.fa", md5="0" * 32), Checks())
+        check(fetched(), RemoteFile(name="a.fa", md5="0" * 32))
 
 
 def test_a_digest_computed_during_the_transfer_is_used(fetched):
     wrong = fetched(digests={"md5": "1" * 32})
 
-    verify(wrong, RemoteFile(name="a.fa", md5="1" * 32), Checks())
+    check(wrong, RemoteFile(name="a.fa", md5="1" * 32))
 
 
 @pytest.mark.parametrize(
@@ -87,21 +98,21 @@ def test_a_digest_computed_during_the_transfer_is_used(fetched):
 def test_an_archive_is_tested_by_the_suffix_of_its_final_name(fetched, name, save_as):
     remote_file = RemoteFile(name=name, save_as=save_as)
 
-    verify(fetched(gzip.compress(BODY)), remote_file, Checks())
+    check(fetched(gzip.compress(BODY)), remote_file)
     with pytest.raises(ArchiveBroken):
-        verify(fetched(BODY), remote_file, Checks())
+        check(fetched(BODY), remote_file)
 
 
 def test_an_archive_that_is_saved_under_another_suffix_is_not_tested(fetched):
-    verify(fetched(BODY), RemoteFile(name="a.gz", save_as="a.fa"), Checks())
+    check(fetched(BODY), RemoteFile(name="a.gz", save_as="a.fa"))
 
 
 def test_archives_are_not_tested_where_the_bank_says_so(fetched):
-    verify(fetched(BODY), RemoteFile(name="a.gz"), Checks(archives=False))
+    check(fetched(BODY), RemoteFile(name="a.gz"), Checks(archives=False))
 
 
 def test_a_file_that_is_gone_is_this_hosts_fault(tmp_path):
-    gone = Transferred(part_path=tmp_path / "gone", size_bytes=1)
+    gone = (Part(tmp_path / "gone"), Transferred(size_bytes=1))
 
     with pytest.raises(PublishError, match=r"^a\.fa: "):
-        verify(gone, RemoteFile(name="a.fa"), Checks())
+        check(gone, RemoteFile(name="a.fa"))

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,20 @@ class SettledBroker(Broker):
 
     def __init__(self) -> None:
         self.settled: list[tuple[str, str]] = []
+        self.tokens: set[object] = set()
+
+    def _note(self, delivery: Delivery, what: str, reason: str = "") -> None:
+        self.settled.append((what, reason))
+        self.tokens.add(delivery.token)
 
     def accept(self, delivery: Delivery) -> None:
-        self.settled.append(("accept", ""))
+        self._note(delivery, "accept")
 
     def reject(self, delivery: Delivery, *, reason: str) -> None:
-        self.settled.append(("reject", reason))
+        self._note(delivery, "reject", reason)
 
     def requeue(self, delivery: Delivery) -> None:
-        self.settled.append(("requeue", ""))
+        self._note(delivery, "requeue")
 
     def publish(self, body, *, message_id):
         raise NotImplementedError
@@ -56,11 +62,11 @@ class AbsentStore(EmbeddedStore):
 
     failures_left = 0
 
-    def settle(self, outcome: Outcome) -> bool:
+    def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
         if self.failures_left:
             self.failures_left -= 1
             raise StoreError("away")
-        return super().settle(outcome)
+        return super().settle_many(outcomes)
 
 
 @pytest.fixture
@@ -76,8 +82,11 @@ def session(store) -> str:
 
 
 @pytest.fixture
-def worker(store) -> Worker:
-    return Worker(store, Reporter(Settings()))
+def worker(store) -> Iterator[Worker]:
+    worker = Worker(store, Reporter(Settings()))
+    yield worker
+    worker.stop()
+    worker.close()
 
 
 @pytest.fixture
@@ -110,11 +119,20 @@ def operation(session, origin, tmp_path) -> wire.Operation:
 
 
 def delivery(operation: wire.Operation, **changes: object) -> Delivery:
-    return Delivery(body=operation.SerializePartialToString(), token=1, **changes)  # type: ignore[arg-type]
+    return Delivery(body=operation.SerializePartialToString(), token=object(), **changes)  # type: ignore[arg-type]
+
+
+def handle(worker: Worker, broker: SettledBroker, delivery: Delivery) -> None:
+    """Have a delivery handled, and wait until it is settled: its outcome is recorded later."""
+    worker.handle(broker, delivery)
+    deadline = time.monotonic() + 10
+    while delivery.token not in broker.tokens:
+        assert time.monotonic() < deadline, "not settled"
+        time.sleep(0.001)
 
 
 def test_worker_downloads_counts_and_accepts(worker, broker, store, session, operation, tmp_path):
-    worker.handle(broker, delivery(operation, message_id="a"))
+    handle(worker, broker, delivery(operation, message_id="a"))
 
     assert (tmp_path / "home" / "one.dat").read_bytes() == b"one"
     assert store.progress("bank", session) == Progress(1, None)
@@ -125,7 +143,7 @@ def test_worker_stores_the_files_that_a_list_matches(worker, broker, store, sess
     operation.type = wire.Operation.LIST
     operation.download.remote_file.matches.append("**/*")
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     files = decode_file_list(store.file_list("bank", session))
     assert {(file.name, file.size_bytes) for file in files} == {("one.dat", 3), ("/sub/two.dat", 3)}
@@ -137,7 +155,7 @@ def test_worker_counts_a_failure_as_an_error_with_its_text(
 ):
     operation.download.remote_file.files[0].name = "missing.dat"
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert "missing.dat" in store.pop_errors("bank", session)[0]
@@ -157,7 +175,7 @@ def test_worker_counts_a_wrong_value_as_an_error_that_names_it(
 ):
     change(operation)
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert expected in store.pop_errors("bank", session)[0]
@@ -167,10 +185,10 @@ def test_worker_counts_a_wrong_value_as_an_error_that_names_it(
 def test_worker_does_not_work_twice_on_a_redelivered_message(
     worker, broker, store, session, operation, tmp_path
 ):
-    worker.handle(broker, delivery(operation, message_id="a"))
+    handle(worker, broker, delivery(operation, message_id="a"))
     (tmp_path / "home" / "one.dat").unlink()
 
-    worker.handle(broker, delivery(operation, message_id="a", redelivered=True))
+    handle(worker, broker, delivery(operation, message_id="a", redelivered=True))
 
     assert not (tmp_path / "home" / "one.dat").exists()
     assert store.progress("bank", session) == Progress(1, None)
@@ -180,7 +198,7 @@ def test_worker_does_not_work_twice_on_a_redelivered_message(
 def test_worker_counts_a_redelivered_message_that_was_not_finished(
     worker, broker, store, session, operation, tmp_path
 ):
-    worker.handle(broker, delivery(operation, redelivered=True))
+    handle(worker, broker, delivery(operation, redelivered=True))
 
     assert (tmp_path / "home" / "one.dat").exists()
     assert store.progress("bank", session) == Progress(1, None)
@@ -189,8 +207,8 @@ def test_worker_counts_a_redelivered_message_that_was_not_finished(
 def test_worker_counts_an_old_clients_two_equal_messages_twice(
     worker, broker, store, session, operation
 ):
-    worker.handle(broker, delivery(operation))
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(2, None)
 
@@ -200,7 +218,7 @@ def test_worker_skips_a_request_whose_session_is_gone(
 ):
     store.delete_session("bank", session)
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert not (tmp_path / "home").exists()
     assert store.progress("bank", session) == Progress(None, None)
@@ -208,7 +226,7 @@ def test_worker_skips_a_request_whose_session_is_gone(
 
 
 def test_worker_rejects_what_is_no_message(worker, broker):
-    worker.handle(broker, Delivery(body=b"\xff noise", token=1))
+    handle(worker, broker, Delivery(body=b"\xff noise", token=1))
 
     ((settlement, reason),) = broker.settled
     assert settlement == "reject"
@@ -230,7 +248,7 @@ def test_worker_counts_and_rejects_a_message_that_is_no_request(
 ):
     spoil(operation)
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert broker.settled[0][0] == "reject"
@@ -239,7 +257,7 @@ def test_worker_counts_and_rejects_a_message_that_is_no_request(
 def test_worker_counts_an_unknown_protocol(worker, broker, store, session, operation):
     operation.download.remote_file.protocol = wire.DownloadFile.IRODS
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert "irods" in store.pop_errors("bank", session)[0]
@@ -248,7 +266,7 @@ def test_worker_counts_an_unknown_protocol(worker, broker, store, session, opera
 def test_worker_keeps_an_outcome_while_the_store_is_away(worker, broker, store, session, operation):
     store.failures_left = 2
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, None)
     assert broker.settled == [("accept", "")]
@@ -260,14 +278,14 @@ def test_worker_gives_a_message_back_when_it_stops_while_the_store_is_away(
     store.failures_left = 1_000_000
     worker.stop()
 
-    worker.handle(broker, delivery(operation))
+    handle(worker, broker, delivery(operation))
 
     assert broker.settled == [("requeue", "")]
 
 
 def test_worker_counts_each_of_many_messages_once(worker, broker, store, session, operation):
     deliveries = [delivery(operation, message_id=str(number % 40)) for number in range(80)]
-    threads = [threading.Thread(target=worker.handle, args=(broker, one)) for one in deliveries]
+    threads = [threading.Thread(target=handle, args=(worker, broker, one)) for one in deliveries]
 
     for thread in threads:
         thread.start()
@@ -283,7 +301,7 @@ def test_worker_puts_a_message_aside_that_came_back_too_often(
 ):
     again = {"redelivered": True, "message_id": "a"}
 
-    worker.handle(broker, delivery(operation, headers={"x-delivery-count": 5}, **again))
+    handle(worker, broker, delivery(operation, headers={"x-delivery-count": 5}, **again))
 
     assert not (tmp_path / "home").exists()
     assert store.progress("bank", session) == Progress(1, 1)
@@ -292,6 +310,6 @@ def test_worker_puts_a_message_aside_that_came_back_too_often(
 
 
 def test_worker_works_on_a_message_that_came_back_seldom(worker, broker, store, session, operation):
-    worker.handle(broker, delivery(operation, headers={"x-delivery-count": 4}, redelivered=True))
+    handle(worker, broker, delivery(operation, headers={"x-delivery-count": 4}, redelivered=True))
 
     assert store.progress("bank", session) == Progress(1, None)

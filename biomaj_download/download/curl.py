@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from io import BytesIO
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -27,6 +26,7 @@ from biomaj_download.errors import PublishError, UnknownProtocol, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.outcome import redact_url, status_error
+from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.shared import engine
 
@@ -166,19 +166,16 @@ class CurlDownload(DownloadInterface):
             return read_index(text, url=result.effective_url, patterns=self._patterns())
         return read_list(text)
 
-    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes of a file from the server."""
-        return self.fetch_url(self.file_url(remote_file), part_path)
+        return self.fetch_url(self.file_url(remote_file), part)
 
-    def fetch_url(self, url: str, part_path: Path, *, post_body: str | None = None) -> Transferred:
+    def fetch_url(self, url: str, part: Part, *, post_body: str | None = None) -> Transferred:
         """Bring the bytes behind an address."""
-        with (
-            mapped({OSError: PublishError}, subject=str(part_path)),
-            part_path.open("wb", buffering=0) as part,
-        ):
-            result = self.moved(self.request(url, sink=part, post_body=post_body))
+        with mapped({OSError: PublishError}, subject=str(part.path)):
+            part.create()
+        result = self.moved(self.request(url, sink=part, post_body=post_body))
         return Transferred(
-            part_path=part_path,
             size_bytes=result.received_bytes,
             announced_bytes=result.announced_bytes,
             modified_at=result.modified_at,

@@ -14,6 +14,7 @@ from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
 from biomaj_download.download.interface import one_file
 from biomaj_download.errors import BadStatus, OptionError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferResult
 
 #: What an address may hold as it is: a direct name may carry a query, and be encoded already.
@@ -121,10 +122,10 @@ class DirectHTTPDownload(DirectFTPDownload):
             url += f"{'&' if '?' in url else '?'}{urlencode(self.param)}"
         return url
 
-    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the answer to a GET or a POST."""
         body = urlencode(self.param or {}) if self._is_post() else None
-        return self.fetch_url(self.file_url(remote_file), part_path, post_body=body)
+        return self.fetch_url(self.file_url(remote_file), part, post_body=body)
 
     def _is_post(self) -> bool:
         return self.method.upper() == "POST"

@@ -1,6 +1,6 @@
 """`DownloadInterface`: BioMAJ's public doors, over the two methods that a protocol's author writes.
 
-An author writes `entries()` (list a directory) and `fetch()` (bring bytes to a `.part` file);
+An author writes `entries()` (list a directory) and `fetch()` (bring bytes into a `.part` file);
 listing, matching, retries, verification and publication are done here, the same for all.
 """
 
@@ -37,6 +37,7 @@ from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, sync_directories
 from biomaj_download.retry import retryer
+from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
 
@@ -98,8 +99,8 @@ class DownloadInterface:
         """
         raise NotImplementedError
 
-    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
-        """Bring the bytes of a file to `part_path`, once.
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
+        """Bring the bytes of a file into `part`, once.
 
         Raises:
             DownloadError: they did not arrive.

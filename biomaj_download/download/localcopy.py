@@ -15,6 +15,7 @@ from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.options import RETRY_OPTIONS, Option
 from biomaj_download.errors import AccessDenied, PublishError, RemoteFileMissing, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
 _SOURCE_ERRORS: dict[type[Exception], type[RemoteFileMissing | AccessDenied]] = {
@@ -56,7 +57,7 @@ class LocalDownload(DownloadInterface):
                     kept.append(_remote_file(entry.name, status, self.rootdir))
         return Listing(files=tuple(files), directories=tuple(directories))
 
-    def fetch(self, remote_file: RemoteFile, part_path: Path) -> Transferred:
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Copy or link a file."""
         source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
         started = time.monotonic()
@@ -64,12 +65,11 @@ class LocalDownload(DownloadInterface):
             status = os.fstat(opened.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise RemoteFileMissing(f"{source}: expected a regular file")
-        with mapped({OSError: PublishError}, subject=str(part_path)):
-            part_path.unlink(missing_ok=True)
-            if not (self.use_hardlinks and _linked(source, part_path)):
-                shutil.copyfile(source, part_path)
+        with mapped({OSError: PublishError}, subject=str(part.path)):
+            part.path.unlink(missing_ok=True)
+            if not (self.use_hardlinks and _linked(source, part.path)):
+                shutil.copyfile(source, part.path)
         return Transferred(
-            part_path=part_path,
             size_bytes=status.st_size,
             modified_at=_instant(status),
             seconds=time.monotonic() - started,

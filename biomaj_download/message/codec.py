@@ -98,8 +98,8 @@ def _problem(operation: Any) -> str | None:
     if not operation.HasField("type") or operation.type not in _KINDS:
         name = operation.HasField("type") and wire.Operation.OPERATION.Name(operation.type)
         return f"expected type LIST or DOWNLOAD, got {name or 'none that is known'}"
-    missing = operation.FindInitializationErrors()
-    if missing:
+    if not operation.IsInitialized():
+        missing = operation.FindInitializationErrors()
         return f"expected the required fields, without a known value: {', '.join(missing)}"
     if not operation.HasField("download"):
         return "expected a field `download`, got none"

@@ -5,11 +5,17 @@ A session lives from `create_session` to `delete_session`; everything under it g
 
 from __future__ import annotations
 
+import itertools
+import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+#: A token is unlike that of any other process, and costs no entropy.
+_PROCESS = uuid.uuid4().hex
+_numbers = itertools.count()
 
 
 class Progress(NamedTuple):
@@ -37,7 +43,7 @@ class Outcome:
     identity_is_unique: bool = True
     error: str | None = None
     files: bytes | None = None
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    token: str = field(default_factory=lambda: f"{_PROCESS}-{os.getpid()}-{next(_numbers)}")
 
     @property
     def counts_once(self) -> bool:

@@ -7,6 +7,7 @@ The engine moves each request once and never retries.
 from __future__ import annotations
 
 import logging
+import re
 import select
 import socket
 import threading
@@ -16,13 +17,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from urllib.parse import urlsplit
 
 import pycurl
 
 from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
 from biomaj_download.settings import TransferSettings
-from biomaj_download.transfer.easy import configure
+from biomaj_download.transfer.easy import Handle
 from biomaj_download.transfer.outcome import error_of, redact
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 
@@ -54,9 +54,9 @@ class Engine:
         self._settings = settings
         self._inbox: deque[_Transfer] = deque()
         self._waiting: dict[str, deque[_Transfer]] = defaultdict(deque)
-        self._running: dict[pycurl.Curl, _Transfer] = {}
+        self._running: dict[pycurl.Curl, tuple[Handle, _Transfer]] = {}
         self._running_per_host: dict[str, int] = defaultdict(int)
-        self._idle: list[pycurl.Curl] = []
+        self._idle: list[Handle] = []
         self._closing = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -162,17 +162,17 @@ class Engine:
     def _start(self, transfer: _Transfer) -> None:
         if not transfer.future.set_running_or_notify_cancel():
             return
-        curl = self._idle.pop() if self._idle else pycurl.Curl()
+        handle = self._idle.pop() if self._idle else Handle()
         try:
-            configure(curl, transfer.request, self._settings)
+            handle.configure(transfer.request, self._settings)
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
             return
-        self._running[curl] = transfer
+        self._running[handle.curl] = (handle, transfer)
         self._running_per_host[transfer.host] += 1
         if self._running_per_host[transfer.host] >= self._limit_of(transfer.host):
             self._full_hosts.add(transfer.host)
-        self._multi.add_handle(curl)
+        self._multi.add_handle(handle.curl)
 
     def _step(self) -> None:
         """Wait for sockets, the timer or a wake-up, and let libcurl work on what is ready."""
@@ -241,13 +241,13 @@ class Engine:
 
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
-        transfer = self._running[curl]
+        handle, transfer = self._running[curl]
         answer = _answer_of(curl, code, text, transfer.request)
         self._multi.remove_handle(curl)
         del self._running[curl]
         self._running_per_host[transfer.host] -= 1
         self._full_hosts.discard(transfer.host)
-        self._idle.append(curl)
+        self._idle.append(handle)
         if isinstance(answer, DownloadError):
             transfer.future.set_exception(answer)
         else:
@@ -258,7 +258,7 @@ class Engine:
         self._take_inbox()
         for curl in self._running:
             self._multi.remove_handle(curl)
-        transfers = [*self._running.values()]
+        transfers = [transfer for _handle, transfer in self._running.values()]
         transfers += [transfer for queue in self._waiting.values() for transfer in queue]
         self._running.clear()
         self._waiting.clear()
@@ -269,11 +269,11 @@ class Engine:
 
 def _host_of(url: str) -> str:
     """Return what a limit is counted by: scheme, host and port."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise TransferError(f"expected a URL, got {redact(url)!r}: {error}") from error
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not scheme or not separator or not authority:
+        raise TransferError(f"expected a URL with a host, got {redact(url)!r}")
+    return f"{scheme}://{authority.rpartition('@')[2]}"
 
 
 def _curl_events(events: int) -> int:

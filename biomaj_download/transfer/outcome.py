@@ -66,7 +66,10 @@ def redact(text: str) -> str:
 
 def redact_url(url: str) -> str:
     """Return a URL without user, password and query: all three may hold secrets."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it is none: libcurl says so in its own words
+        return redact(url)
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
 

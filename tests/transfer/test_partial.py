@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from pathlib import Path
 
 import pytest
 
-from biomaj_download.transfer.partial import claimed, part_path
+from biomaj_download.transfer.partial import Part, claimed, part_path
 
 
 @pytest.mark.parametrize("name", ["a.dat", "é" * 120, "x" * 255])
@@ -29,3 +30,46 @@ def test_two_requests_for_one_file_take_turns():
 
     assert entered.wait(10)
     other.join()
+
+
+def _publish(path: Path, body: bytes, has_created, may_go_on) -> None:
+    part = Part(path)
+    part.create()
+    has_created.set()
+    part.write(body[:1])
+    may_go_on.wait(10)
+    part.write(body[1:])
+    part.path.replace(path)
+    part.close()
+
+
+def test_two_processes_that_write_one_file_take_turns(tmp_path):
+    context = multiprocessing.get_context("fork")
+    created, go_on, other_created, at_once = (context.Event() for _ in range(4))
+    at_once.set()
+    path = tmp_path / "a"
+    first = context.Process(target=_publish, args=(path, b"first", created, go_on))
+    second = context.Process(target=_publish, args=(path, b"second", other_created, at_once))
+
+    first.start()
+    assert created.wait(10)
+    second.start()
+    assert not other_created.wait(0.3)
+    go_on.set()
+    first.join()
+    second.join()
+
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_part_that_is_left_behind_is_begun_again(tmp_path):
+    part = Part(tmp_path / "a")
+    part.path.write_bytes(b"left behind by a process that was killed")
+
+    part.create()
+    part.write(b"new")
+
+    assert part.size_bytes() == 3
+    part.discard()
+    assert list(tmp_path.iterdir()) == []
