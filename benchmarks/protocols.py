@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from benchmarks.site import OURS, Site, table
@@ -55,7 +54,8 @@ def _bring(
     for name, body in bodies.items():
         (origin / name).write_bytes(body)
         (origin / name).chmod(0o644)
-    session, home = site.new_session(), site.folder / "home"
+    session = site.new_session()
+    home = site.folder / session
     requests = []
     for name in bodies:
         request = site.request(session, home, protocol, f"127.0.0.1:{port}", remote_dir)
@@ -68,6 +68,5 @@ def _bring(
     right = sum((home / name).read_bytes() == body for name, body in bodies.items())
     if right != files or run.errors:
         raise SystemExit(f"{title}: right {right} of {files}, errors {run.errors}")
-    shutil.rmtree(home)
     figure = f"{right} right, progress {files}, {run.files_per_second:.0f} files/s"
     return (title, figure, "all right")
