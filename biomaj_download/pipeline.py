@@ -13,7 +13,7 @@ import tenacity
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
-from biomaj_download.transfer.partial import Part, claimed
+from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks, verify
 
 log = logging.getLogger("biomaj.download.pipeline")
@@ -38,8 +38,7 @@ def deliver(attempt: Callable[[], object], path: SafePath, retryer: tenacity.Ret
         DownloadError: of the last attempt.
     """
     make_directory(path)
-    with claimed(path):
-        retryer(attempt)
+    retryer(attempt)
 
 
 def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> Published:

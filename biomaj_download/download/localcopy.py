@@ -18,6 +18,7 @@ from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
+_CHUNK_BYTES = 1024 * 1024
 _SOURCE_ERRORS: dict[type[Exception], type[RemoteFileMissing | AccessDenied]] = {
     FileNotFoundError: RemoteFileMissing,
     NotADirectoryError: RemoteFileMissing,
@@ -61,14 +62,14 @@ class LocalDownload(DownloadInterface):
         """Copy or link a file."""
         source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
         started = time.monotonic()
-        with mapped(_SOURCE_ERRORS, subject=str(source)), source.open("rb") as opened:
+        with mapped(_SOURCE_ERRORS, subject=str(source)), source.open("rb", buffering=0) as opened:
             status = os.fstat(opened.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise RemoteFileMissing(f"{source}: expected a regular file")
-        with mapped({OSError: PublishError}, subject=str(part.path)):
-            part.path.unlink(missing_ok=True)
-            if not (self.use_hardlinks and _linked(source, part.path)):
-                shutil.copyfile(source, part.path)
+            if not stat.S_ISREG(status.st_mode):
+                raise RemoteFileMissing(f"{source}: expected a regular file")
+            with mapped({OSError: PublishError}, subject=str(part.path)):
+                if not (self.use_hardlinks and _linked(source, part.path)):
+                    part.create()
+                    shutil.copyfileobj(opened, part, _CHUNK_BYTES)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
@@ -82,6 +83,7 @@ class LocalDownload(DownloadInterface):
 
 def _linked(source: Path, part_path: Path) -> bool:
     """Link a file; False where it lies on another file system."""
+    part_path.unlink(missing_ok=True)
     try:
         os.link(source, part_path)
     except OSError:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +14,6 @@ LONGEST_NAME_BYTES = 255
 SUFFIX = ".part"
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-
-_claims = threading.Condition()
-_claimed: set[Path] = set()
 
 
 def part_path(path: Path) -> Path:
@@ -42,20 +36,24 @@ class Part:
         self._descriptor: int | None = None
 
     def create(self) -> None:
-        """Make the file, empty; wait while another process of this host writes it."""
+        """Make the file, empty; wait while another thread or process of this host writes it."""
         self.close()
         while self._descriptor is None:
             descriptor = os.open(self.path, _CREATE, 0o666)
             _lock(descriptor)
-            if self._is_at(descriptor):
+            if self._is_ours(descriptor):
                 os.ftruncate(descriptor, 0)
                 self._descriptor = descriptor
-            else:  # who had the lock has published it under its final name
+            else:
                 os.close(descriptor)
 
     def write(self, chunk: bytes, /) -> int:
-        """Add a chunk; return how many of its bytes were taken."""
-        return os.write(self._opened(), chunk)
+        """Add a chunk, all of it; return its length."""
+        descriptor = self._opened()
+        written = os.write(descriptor, chunk)
+        while written < len(chunk):  # the disk is nearly full: the next one says so
+            written += os.write(descriptor, chunk[written:])
+        return written
 
     def size_bytes(self) -> int:
         """Return the size on the disk."""
@@ -80,12 +78,20 @@ class Part:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _is_at(self, descriptor: int) -> bool:
-        """Say whether the open file still is the one at our path."""
+    def _is_ours(self, descriptor: int) -> bool:
+        """Say whether the open file is the one at our path, and has no other name.
+
+        Who had the lock may have published it meanwhile; and a hard link that a killed process
+        left behind is somebody's file: it goes, unchanged.
+        """
         try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+            status = self.path.stat()
         except FileNotFoundError:
             return False
+        if status.st_nlink > 1:
+            self.path.unlink(missing_ok=True)
+            return False
+        return os.path.samestat(os.fstat(descriptor), status)
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -100,18 +106,3 @@ def _lock(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             raise
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold a file's final path: two requests for one file take turns within this process."""
-    with _claims:
-        while path in _claimed:
-            _claims.wait()
-        _claimed.add(path)
-    try:
-        yield
-    finally:
-        with _claims:
-            _claimed.discard(path)
-            _claims.notify_all()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from biomaj_download.transfer.partial import Part, claimed, part_path
+from biomaj_download.transfer.partial import Part, part_path
 
 
 @pytest.mark.parametrize("name", ["a.dat", "é" * 120, "x" * 255])
@@ -19,17 +19,21 @@ def test_part_has_a_name_that_a_file_system_takes(tmp_path, name):
     assert part.name.endswith(".part")
 
 
-def test_two_requests_for_one_file_take_turns():
-    path = Path("/a")
+def test_two_threads_that_write_one_file_take_turns(tmp_path):
+    first, second = Part(tmp_path / "a"), Part(tmp_path / "a")
     entered = threading.Event()
-    other = threading.Thread(target=lambda: claimed(path).__enter__() or entered.set())
+    other = threading.Thread(target=lambda: second.create() or entered.set())
 
-    with claimed(path):
-        other.start()
-        assert not entered.wait(0.2)
+    first.create()
+    other.start()
+    assert not entered.wait(0.2)
+    first.write(b"first")
+    first.discard()
 
     assert entered.wait(10)
     other.join()
+    assert second.size_bytes() == 0
+    second.discard()
 
 
 def _publish(path: Path, body: bytes, has_created, may_go_on) -> None:
@@ -73,3 +77,17 @@ def test_a_part_that_is_left_behind_is_begun_again(tmp_path):
     assert part.size_bytes() == 3
     part.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hard_link_that_is_left_behind_never_changes_the_other_file(tmp_path):
+    part = Part(tmp_path / "a")
+    production = tmp_path / "production"
+    production.write_bytes(b"production")
+    part.path.hardlink_to(production)
+
+    part.create()
+    part.write(b"new")
+
+    assert production.read_bytes() == b"production"
+    assert part.path.read_bytes() == b"new"
+    part.discard()
