@@ -21,8 +21,10 @@ from biomaj_download.store.patience import Stopped, patiently
 
 log = logging.getLogger("biomaj.download.recorder")
 
-#: An outcome waits so long for others to share its round trip.
-GATHER_SECONDS = 0.01
+#: An outcome waits so long for others to share its round trip; longer where many came together.
+GATHER_SECONDS = 0.005
+GATHER_MANY_SECONDS = 0.02
+MANY = 5
 
 
 class Ended(NamedTuple):
@@ -57,8 +59,9 @@ class Recorder:
         self._thread.join()
 
     def _run(self) -> None:
+        batch: list[Ended] = []
         while (first := self._ended.get()) is not None:
-            time.sleep(GATHER_SECONDS)
+            time.sleep(GATHER_SECONDS if len(batch) < MANY else GATHER_MANY_SECONDS)
             batch = [first]
             with suppress(Empty):
                 while (ended := self._ended.get_nowait()) is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,23 @@ DEFAULT_PATTERNS = HttpPatterns(
     dir_line=wire.DownloadFile.HttpParse().dir_line,
     file_line=wire.DownloadFile.HttpParse().file_line,
 )
+
+
+_PROTOCOLS = {number: name.lower() for name, number in wire.DownloadFile.Protocol.items()}
+_METHODS = {number: name for name, number in wire.DownloadFile.HTTP_METHOD.items()}
+#: A bank's thousands of messages name the same directory.
+_path_of = lru_cache(maxsize=256)(Path)
+
+
+def _filled_in(message: Any) -> Any:
+    """Return a message with its defaults set, as BioMAJ core sends it."""
+    for field in message.DESCRIPTOR.fields:
+        if field.has_default_value:
+            setattr(message, field.name, field.default_value)
+    return message
+
+
+_DEFAULT_HTTP_PARSE = _filled_in(wire.DownloadFile.HttpParse())
 
 
 class UnreadableMessage(MessageError):
@@ -73,8 +91,8 @@ def job_of(operation: wire.Operation) -> Job:
         kind=_KINDS[operation.type],
         bank=bank,
         session=session,
-        local_dir=Path(download.local_dir),
-        protocol=wire.DownloadFile.Protocol.Name(remote.protocol).lower(),
+        local_dir=_path_of(download.local_dir),
+        protocol=_PROTOCOLS[remote.protocol],
         server=remote.server,
         remote_dir=remote.remote_dir,
         files=tuple(file_of(file) for file in remote.files),
@@ -85,7 +103,7 @@ def job_of(operation: wire.Operation) -> Job:
         credentials=remote.credentials or None,
         proxy=download.proxy.proxy or None,
         proxy_auth=download.proxy.proxy_auth or None,
-        method=wire.DownloadFile.HTTP_METHOD.Name(download.http_method),
+        method=_METHODS[download.http_method],
         timeout_seconds=download.timeout_download or None,
         options=dict(download.options),
         trace_id=operation.trace.trace_id or None,
@@ -184,6 +202,8 @@ def day_of(year: int, month: int, day: int) -> date | None:
 
 def _patterns_of(message: Any) -> HttpPatterns | None:
     """Return a site's own patterns; None where they are the defaults."""
+    if message == _DEFAULT_HTTP_PARSE:
+        return None
     patterns = HttpPatterns(
         dir_line=message.dir_line,
         file_line=message.file_line,

@@ -42,7 +42,8 @@ class Part:
             descriptor = os.open(self.path, _CREATE, 0o666)
             _lock(descriptor)
             if self._is_ours(descriptor):
-                os.ftruncate(descriptor, 0)
+                if os.fstat(descriptor).st_size:
+                    os.ftruncate(descriptor, 0)
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
