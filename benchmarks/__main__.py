@@ -18,7 +18,7 @@ def full(at: Site) -> list[str]:
         messages.measure(at, files=5000, runs=3),
         client.measure(at, files=500),
         protocols.measure(at, files=1000),
-        bigfile.measure(at, size_bytes=2 << 30, runs=3),
+        bigfile.measure(at, size_bytes=2 << 30, runs=5),
     ]
 
 

@@ -30,7 +30,7 @@ from biomaj_download.worker import Worker
 log = logging.getLogger("biomaj.download.service")
 
 #: Messages held for each that is worked on: the next ones, and outcomes about to be stored.
-_PREFETCH = 1
+_PREFETCH = 2
 #: What is running gets so long to notice that the engine is closed.
 _LAST_SECONDS = 5
 
