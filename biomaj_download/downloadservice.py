@@ -29,8 +29,6 @@ from biomaj_download.worker import Worker
 
 log = logging.getLogger("biomaj.download.service")
 
-#: Messages held for each that is worked on: the next ones, and outcomes about to be stored.
-_PREFETCH = 2
 #: What is running gets so long to notice that the engine is closed.
 _LAST_SECONDS = 5
 
@@ -84,7 +82,7 @@ class DownloadService:
         consuming = threading.Thread(
             target=broker.consume,
             args=(crew.hand_over,),
-            kwargs={"slots": _PREFETCH * slots},
+            kwargs={"slots": slots},
             name="broker",
         )
         consuming.start()

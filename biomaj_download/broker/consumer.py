@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,12 @@ log = logging.getLogger("biomaj.download.broker")
 #: How long a message may be worked on before the broker takes it back (else 30 minutes). RabbitMQ
 #: obeys this consumer argument since 4.3 and ignores it before; a policy can say the same.
 CONSUMER_TIMEOUT_MILLISECONDS = 24 * 3600 * 1000
+
+#: While messages are settled so soon, a second consumer takes this many times the slots ahead:
+#: the broker's and the store's round trips are then shared. It ends when one takes longer.
+AHEAD = 3
+QUICK_SECONDS = 0.1
+SLOW_SECONDS = 0.5
 
 #: A message whose dead letter could not be written comes back after so long.
 REQUEUE_LATER_SECONDS = 30
@@ -72,16 +79,15 @@ class Consumer:
         self._on_delivery = on_delivery
         self._orders = orders
         self._notes: deque[tuple[int, Settlement]] = deque()
-        self._unsettled: set[int] = set()
+        self._queue = queue
+        self._slots = slots
+        self._delivered_at: dict[int, float] = {}
+        self._quick_in_row = 0
+        self._ahead_tag: str | None = None
         self._put_off: set[int] = set()
         self._is_woken = False
         self._channel = connection.channel()
-        self._channel.basic_qos(prefetch_count=slots)
-        self._tag = self._channel.basic_consume(
-            queue,
-            self._on_message,
-            arguments={"x-consumer-timeout": CONSUMER_TIMEOUT_MILLISECONDS},
-        )
+        self._tag = self._consume(slots)
         self.is_alive = True
 
     def run(self) -> None:
@@ -95,7 +101,7 @@ class Consumer:
             self._channel.start_consuming()
             if not self._orders.stopping.is_set():
                 raise ConsumerCancelled(f"the broker no longer serves {self._tag}")
-            while self._unsettled != self._put_off and not self._orders.closing.is_set():
+            while self._delivered_at.keys() != self._put_off and not self._orders.closing.is_set():
                 self._connection.process_data_events(time_limit=None)
             self._obey()
         finally:
@@ -127,7 +133,7 @@ class Consumer:
         if self._orders.stopping.is_set():
             channel.basic_nack(method.delivery_tag)
             return
-        self._unsettled.add(method.delivery_tag)
+        self._delivered_at[method.delivery_tag] = time.monotonic()
         self._on_delivery(
             Delivery(
                 body=body,
@@ -141,32 +147,61 @@ class Consumer:
     def _obey(self) -> None:
         """Carry out, on the loop's thread, what other threads have asked for until now."""
         self._is_woken = False
-        if self._orders.stopping.is_set() and self._channel.consumer_tags:
-            self._channel.basic_cancel(self._tag)
-        accepted = []
+        if self._orders.stopping.is_set():
+            for consumer_tag in self._channel.consumer_tags:
+                self._channel.basic_cancel(consumer_tag)
+        accepted: list[int] = []
+        oldest = math.inf
         while self._notes:
             tag, settlement = self._notes.popleft()
-            if tag not in self._unsettled or tag in self._put_off:
+            if tag not in self._delivered_at or tag in self._put_off:
                 log.warning("settlement dropped tag=%d: settled before", tag)
             elif settlement is Settlement.ACCEPT:
-                self._unsettled.discard(tag)
+                oldest = min(oldest, self._delivered_at.pop(tag))
                 accepted.append(tag)
             elif settlement is Settlement.REQUEUE:
                 self._requeue(tag)
             else:
                 self._put_off.add(tag)
                 self._connection.call_later(REQUEUE_LATER_SECONDS, partial(self._requeue, tag))
-        self._acknowledge(accepted)
+        if accepted:
+            self._acknowledge(accepted)
+            self._adapt(len(accepted), time.monotonic() - oldest)
+
+    def _adapt(self, number: int, slowest_seconds: float) -> None:
+        """Take messages ahead while they are settled in a moment, and none when one was slow."""
+        self._quick_in_row = self._quick_in_row + number if slowest_seconds < QUICK_SECONDS else 0
+        if self._orders.stopping.is_set():
+            return
+        if self._ahead_tag is None and self._quick_in_row >= self._slots:
+            self._ahead_tag = self._consume(AHEAD * self._slots)
+        elif self._ahead_tag is not None and slowest_seconds > SLOW_SECONDS:
+            self._channel.basic_cancel(self._ahead_tag)
+            self._ahead_tag = None
+
+    def _consume(self, prefetch_count: int) -> str:
+        """Have the broker deliver, and hold so many messages at most; return the consumer's tag.
+
+        The count holds for consumers that begin after it (https://www.rabbitmq.com/docs/
+        consumer-prefetch).
+        """
+        self._channel.basic_qos(prefetch_count=prefetch_count)
+        tag: str = self._channel.basic_consume(
+            self._queue,
+            self._on_message,
+            arguments={"x-consumer-timeout": CONSUMER_TIMEOUT_MILLISECONDS},
+        )
+        return tag
 
     def _requeue(self, tag: int) -> None:
         """Give a message back; a nack, as RabbitMQ 4.3 does not count it as a failed delivery."""
-        self._unsettled.discard(tag)
+        self._delivered_at.pop(tag, None)
         self._put_off.discard(tag)
         self._channel.basic_nack(tag, requeue=True)
 
     def _acknowledge(self, tags: list[int]) -> None:
         """Acknowledge in one frame what has nothing unsettled before it, the rest singly."""
-        first_unsettled = min(self._unsettled, default=math.inf)
+        first_unsettled = min(self._delivered_at, default=math.inf)
         before = [tag for tag in tags if tag < first_unsettled]
         if before:
             self._channel.basic_ack(max(before), multiple=True)

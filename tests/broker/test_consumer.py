@@ -11,6 +11,7 @@ from queue import Empty
 import pytest
 from pydantic import SecretStr
 
+from biomaj_download.broker.consumer import AHEAD, SLOW_SECONDS
 from tests.contract.broker import bodies, consuming, wait_for
 
 ENOUGH_TRIES = 3
@@ -170,3 +171,19 @@ def test_a_missing_permission_is_named_and_waited_for(open_with, queue, account,
         assert bodies(consumption.take(1)) == [b"body"]
 
     assert f"NOT_FOUND - no queue '{queue}'" in logged_errors()[0]
+
+
+def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(broker):
+    broker.publish_many((b"%d" % number, str(number)) for number in range(60))
+
+    with consuming(broker, slots=3) as consumption:
+        for _ in range(3):
+            broker.accept(*consumption.take(1))
+        ahead = consumption.take(3 + AHEAD * 3)
+        assert consumption.is_quiet()
+
+        time.sleep(SLOW_SECONDS)
+        for delivery in ahead:
+            broker.accept(delivery)
+        consumption.take(3)
+        assert consumption.is_quiet()
