@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format proto check bench smoke
+.PHONY: help demo test lint types format proto check bench bench-smoke
 
 help:  ## Say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo:  ## Bring a sample databank home, on this machine alone
 	bin/demo
@@ -30,5 +30,5 @@ check: lint types proto  ## Check what is installed already, before a commit
 bench:  ## Measure side by side with biomaj-download 3.2.12 and curl; into benchmarks/results/
 	.venv/bin/python -m benchmarks
 
-smoke:  ## Run each benchmark for a moment
+bench-smoke:  ## Run each benchmark for a moment
 	.venv/bin/python -m benchmarks --smoke
