@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from multiprocessing.connection import wait
@@ -17,13 +18,24 @@ from multiprocessing.context import ForkProcess
 from typing import Any
 
 from biomaj_download.downloadservice import DownloadService
-from biomaj_download.settings import Settings
+from biomaj_download.errors import ConfigError
+from biomaj_download.settings import Settings, load_settings
 
 log = logging.getLogger("biomaj.download.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A process that ended by itself is started again, but not faster than this.
 RESTART_SECONDS = 1.0
+
+
+def main() -> int:
+    """Read the settings and consume; return the exit code, 2 where a setting is wrong."""
+    try:
+        settings = load_settings()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return run(settings)
 
 
 def run(settings: Settings) -> int:
