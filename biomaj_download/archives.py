@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tarfile import HeaderError, ReadError, TarFile
 from typing import Any, BinaryIO, Protocol
 
 from isal import igzip_lib
@@ -54,6 +55,10 @@ _TAR_HEADERS = (
     tarfile.SOLARIS_XHDTYPE,
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
+)
+#: How tarfile tells itself of the end of the file, and of the end mark; it does not export them.
+_TAR_ENDS: tuple[type[HeaderError], ...] = tuple(
+    getattr(tarfile, name) for name in ("EmptyHeaderError", "EOFHeaderError")
 )
 _BROKEN: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -196,16 +201,20 @@ class _StrictMember(tarfile.TarInfo):
     """A tar header that is read or refused: tarfile takes a broken one for the end."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictMember:
-        """Read one header block."""
+    def fromtarfile(cls, tarfile: TarFile) -> _StrictMember:
+        """Read one header block, and the member that it begins."""
         try:
-            member = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if not any(buf):
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if isinstance(error, _TAR_ENDS):
                 raise
-            raise tarfile.ReadError(f"broken header: {error}") from error
-        if member.type in _TAR_HEADERS and member.size > MOST_TAR_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {member.size} bytes")
+            raise ReadError(f"broken header: {error}") from error
+
+    def _proc_member(self, tarfile: TarFile) -> _StrictMember:
+        """Go on by the member's type; tarfile says that a subclass may override this."""
+        if self.type in _TAR_HEADERS and self.size > MOST_TAR_HEADER_BYTES:
+            raise ReadError(f"a header of {self.size} bytes")
+        member: _StrictMember = super()._proc_member(tarfile)  # type: ignore[misc]
         return member
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 
 class Kind(Enum):
@@ -61,6 +62,15 @@ class HttpPatterns:
     file_date: int = 2
     file_date_format: str | None = None
     file_size: int = 3
+
+    @classmethod
+    def like(cls, given: Any) -> HttpPatterns:
+        """Return the patterns of a wire message or a BioMAJ object, which have these attributes.
+
+        The wire has no None: a format that is empty is none.
+        """
+        values = {field.name: getattr(given, field.name) for field in fields(cls)}
+        return cls(**values | {"file_date_format": given.file_date_format or None})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,16 +230,7 @@ class CurlDownload(DownloadInterface):
         given = self.http_parse
         if given is None or isinstance(given, HttpPatterns):
             return given
-        return HttpPatterns(
-            dir_line=given.dir_line,
-            file_line=given.file_line,
-            dir_name=given.dir_name,
-            dir_date=given.dir_date,
-            file_name=given.file_name,
-            file_date=given.file_date,
-            file_date_format=given.file_date_format,
-            file_size=given.file_size,
-        )
+        return HttpPatterns.like(given)
 
     def _curl_options(self) -> dict[int, Any]:
         """Return the bank's options in libcurl's terms."""

@@ -204,16 +204,7 @@ def _patterns_of(message: Any) -> HttpPatterns | None:
     """Return a site's own patterns; None where they are the defaults."""
     if message == _DEFAULT_HTTP_PARSE:
         return None
-    patterns = HttpPatterns(
-        dir_line=message.dir_line,
-        file_line=message.file_line,
-        dir_name=message.dir_name,
-        dir_date=message.dir_date,
-        file_name=message.file_name,
-        file_date=message.file_date,
-        file_date_format=message.file_date_format or None,
-        file_size=message.file_size,
-    )
+    patterns = HttpPatterns.like(message)
     return None if patterns == DEFAULT_PATTERNS else patterns
 
 
