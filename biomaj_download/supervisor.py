@@ -24,8 +24,9 @@ from biomaj_download.settings import Settings, load_settings
 log = logging.getLogger("biomaj.download.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: A process that ended by itself is started again, but not faster than this.
-RESTART_SECONDS = 1.0
+#: A process that dies within this time of its start would do so again: all end then, and who
+#: started us decides.
+STARTED_SECONDS = 5.0
 
 
 def main() -> int:
@@ -117,6 +118,7 @@ class Supervisor:
         self._number = number
         self._context = multiprocessing.get_context("fork")
         self._children: dict[int, ForkProcess] = {}
+        self._started_at: dict[int, float] = {}
         self._is_stopping = False
 
     def run(self) -> int:
@@ -150,13 +152,16 @@ class Supervisor:
             )
             child.start()
             self._children[index] = child
+            self._started_at[index] = time.monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
     def _restart_ended(self) -> None:
         for index, child in list(self._children.items()):
-            if not self._is_stopping and not child.is_alive():
-                log.error(
-                    "process ended, started again name=%s code=%s", child.name, child.exitcode
-                )
-                time.sleep(RESTART_SECONDS)
+            if self._is_stopping or child.is_alive():
+                continue
+            if time.monotonic() - self._started_at[index] < STARTED_SECONDS:
+                log.error("process did not start name=%s code=%s", child.name, child.exitcode)
+                self._stop()
+            else:
+                log.error("process died, restarted name=%s code=%s", child.name, child.exitcode)
                 self._start(index)

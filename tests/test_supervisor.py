@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from biomaj_download.settings import BrokerSettings, Settings, TransferSettings, WorkerSettings
-from biomaj_download.supervisor import processes, share
+from biomaj_download.supervisor import STARTED_SECONDS, processes, share
 
 CONSUMER = Path(__file__).parents[1] / "bin" / "biomaj_download_consumer.py"
 
@@ -89,6 +89,7 @@ def supervisor(rabbitmq, redis_server, tmp_path) -> Iterator[subprocess.Popen[by
 
 def test_a_process_that_dies_is_started_again_and_all_stop_when_told(supervisor):
     first, second = children_of(supervisor.pid)
+    time.sleep(STARTED_SECONDS)
 
     os.kill(first, signal.SIGKILL)
 
@@ -112,3 +113,20 @@ def is_running(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_a_consumer_that_cannot_start_ends(tmp_path):
+    config = tmp_path / "config.yml"
+    config.write_text("worker: {processes: 2}\nlog_config: {version: 7}\n")
+
+    done = subprocess.run(
+        [sys.executable, CONSUMER],
+        env={**os.environ, "BIOMAJ_CONFIG": str(config)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Unsupported version: 7" in done.stderr
