@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -42,9 +43,16 @@ def find_program(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a loopback port that nobody listens on now.
+
+    It lies below those that the kernel gives to clients: a server that is stopped for a while
+    would else find its port taken, even by a client that tries to reach it.
+    """
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(first_of_clients // 2, first_of_clients)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def poll(seconds: float) -> Iterator[None]:
