@@ -42,7 +42,6 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "demo": requirements("requirements-demo.txt"),
-        "irods": ["python-irodsclient>=2.0"],
         "test": requirements("requirements-test.txt") + requirements("requirements-demo.txt"),
     },
     entry_points={"console_scripts": ["biomaj-download = biomaj_download.cli:main"]},

@@ -126,6 +126,11 @@ def check_archive(path: Path, name: str) -> None:
         ) from error
 
 
+def is_compressed(name: str) -> bool:
+    """Say whether a file's name is that of an archive or a compressed file."""
+    return _test_for(name) is not None or name.lower().endswith(".z")
+
+
 def _test_for(name: str) -> Callable[[BinaryIO], None] | None:
     stem, dot, last = name.lower().rpartition(".")
     suffix = dot + last

@@ -7,7 +7,7 @@ DownloadError
     ListingError: NoMatch (never retried)
     TransferError: ConnectFailed, HostNotFound, Stalled, TimedOut, BadStatus, RemoteFileMissing,
                    AccessDenied, UntrustedPeer, Truncated, UnexpectedContent
-    VerifyError:   SizeMismatch, DigestMismatch, ArchiveBroken
+    VerifyError:   SizeMismatch, DigestMismatch, ChecksumMissing, ArchiveBroken
     PublishError:  UnsafePath                                                      never retried
     BrokerError, StoreError, ServiceError
 
@@ -92,9 +92,10 @@ class NoMatch(ListingError):
 
 
 class TransferError(DownloadError):
-    """The bytes of a file did not arrive."""
+    """The bytes of a file did not arrive; `reply` is the server's code, where it gave one."""
 
     code = "transfer"
+    reply: int | None = None
 
 
 class ConnectFailed(TransferError):
@@ -182,6 +183,13 @@ class DigestMismatch(VerifyError):
 
     def __init__(self, name: str, *, announced: str, received: str) -> None:
         super().__init__(f"{name}: announced {announced}, received {received}")
+
+
+class ChecksumMissing(VerifyError):
+    """A bank wants no file without a checksum, and its publisher offers none for this one."""
+
+    code = "checksum-missing"
+    permanent = True
 
 
 class ArchiveBroken(VerifyError):

@@ -107,13 +107,11 @@ class Transferred:
     """What a server said of a file that was fetched, and how it came.
 
     `announced_bytes`: the length that the server promised with the body (None: none promised).
-    `digests`: algorithm -> lower-case hex, of those computed while the bytes arrived.
     """
 
     size_bytes: int
     announced_bytes: int | None = None
     modified_at: datetime | None = None
-    digests: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 

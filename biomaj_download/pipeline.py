@@ -10,7 +10,7 @@ from typing import Protocol
 
 import tenacity
 
-from biomaj_download.errors import DownloadError
+from biomaj_download.errors import DigestMismatch, DownloadError
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part
@@ -24,8 +24,11 @@ class Fetcher(Protocol):
 
     is_durable: bool
 
-    def checks(self) -> Checks:
-        """Return what the bank wants checked."""
+    def checks(self, remote_file: RemoteFile) -> Checks:
+        """Return what is to be checked of a file."""
+
+    def forget_checks(self, remote_file: RemoteFile) -> None:
+        """Ask again for the digests of a file."""
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes into `part`."""
@@ -50,12 +53,16 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     started = time.monotonic()
     with closing(Part(path)) as part:
         try:
+            checks = downloader.checks(remote_file)
+            part.follow(digest.algorithm for digest in checks.digests)
             transferred = downloader.fetch(remote_file, part)
-            verify(part, transferred, remote_file, downloader.checks(), name=path.name)
+            verify(part, transferred, remote_file, checks, name=path.name)
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)
-        except DownloadError:
+        except DownloadError as error:
             part.discard()
+            if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again
+                downloader.forget_checks(remote_file)
             raise
     log.info(
         "published name=%s size_bytes=%d seconds=%.3f",

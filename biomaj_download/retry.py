@@ -192,11 +192,15 @@ def option_named(name: str) -> Iterator[None]:
 
 
 def retryer(
-    stop_condition: object = DEFAULT_STOP_CONDITION, wait_policy: object = DEFAULT_WAIT_POLICY
+    stop_condition: object = DEFAULT_STOP_CONDITION,
+    wait_policy: object = DEFAULT_WAIT_POLICY,
+    *,
+    retries_permanent: bool = True,
 ) -> tenacity.Retrying:
     """Return what calls a function until it succeeds or the stop condition holds.
 
-    The last error comes out as it is; one that is not `retryable` comes out at once.
+    The last error comes out as it is; one that is not `retryable` comes out at once, and so does
+    a `permanent` one, unless `retries_permanent`.
 
     Raises:
         OptionError: an argument is no policy; the text names it.
@@ -208,7 +212,7 @@ def retryer(
     return tenacity.Retrying(
         stop=stop,
         wait=wait,
-        retry=tenacity.retry_if_exception(_may_heal),
+        retry=tenacity.retry_if_exception(_may_heal if retries_permanent else _may_soon_heal),
         before_sleep=_log_retry,
         reraise=True,
     )
@@ -218,6 +222,10 @@ def _may_heal(error: BaseException) -> bool:
     if isinstance(error, DownloadError):
         return error.retryable
     return isinstance(error, Exception)
+
+
+def _may_soon_heal(error: BaseException) -> bool:
+    return _may_heal(error) and not getattr(error, "permanent", False)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -47,6 +47,10 @@ OTHERS_KEYS = {
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+ProxyAddress = Annotated[
+    str, Field(pattern=r"^(direct|((https?|socks4a?|socks5h?)://)?[^\s/]+/?)$")
+]
+
 #: A section and one of its keys, or a value that stands outside of sections.
 Place = tuple[str, ...]
 
@@ -130,17 +134,34 @@ class WorkerSettings(Section):
 
 
 class TransferSettings(Section):
-    """Limits of the transfer engine, for the whole process."""
+    """Limits of the transfer engine, for the whole process, and its ways out.
+
+    `proxies`: host -> the proxy to it (`http://`, `https://`, `socks5h://`), or `direct`; host `*`:
+    all others. `authorities_file` (PEM) unset: the host's own.
+    """
 
     max_connections: int = Field(default=64, ge=1)
     ftp_connections_per_host: int = Field(default=2, ge=1)
     http_connections_per_host: int = Field(default=4, ge=1)
+    other_connections_per_host: int = Field(default=4, ge=1)
     host_connections: dict[str, Annotated[int, Field(ge=1)]] = {}
     connect_timeout_seconds: int = Field(default=30, ge=1)
     low_speed_limit_bytes: int = Field(default=1024, ge=0)
     low_speed_seconds: int = Field(default=60, ge=0)
     ftp_response_timeout_seconds: int = Field(default=60, ge=1)
     list_response_timeout_seconds: int = Field(default=600, ge=1)
+    proxies: dict[str, ProxyAddress] = {}
+    authorities_file: Path | None = None
+
+    def connections_to(self, host: str) -> int:
+        """Return how many connections a host may be given, by `scheme://host:port`."""
+        scheme, _, name = host.partition("://")
+        default = {
+            "ftp": self.ftp_connections_per_host,
+            "http": self.http_connections_per_host,
+        }.get(scheme.rstrip("s"), self.other_connections_per_host)
+        configured = self.host_connections
+        return configured.get(name, configured.get(name.rpartition(":")[0], default))
 
 
 class StorageSettings(Section):
@@ -282,7 +303,7 @@ def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
         if wrong["type"] == "extra_forbidden":
             known = ", ".join(_SECTION_CLASSES[place[0]].model_fields)
             lines.append(f"{key}: no such key; expected one of: {known}")
-        elif "password" in key.lower():
+        elif "password" in key.lower() or "proxies" in key.lower():
             lines.append(f"{key}: {wrong['msg']}")
         else:
             lines.append(f"{key}: {wrong['msg']}, got {_shown(wrong['input'])}")

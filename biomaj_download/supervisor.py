@@ -24,6 +24,8 @@ from biomaj_download.settings import Settings, load_settings
 log = logging.getLogger("biomaj.download.supervisor")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: The kinds of hosts that have a limit of their own.
+HOST_KINDS = ("ftp", "http", "other")
 #: A process that dies within this time of its start would do so again: all end then, and who
 #: started us decides.
 STARTED_SECONDS = 5.0
@@ -53,10 +55,9 @@ def processes(settings: Settings, *, cores: int) -> int:
     if settings.broker.url:
         return 1
     transfer = settings.transfer
-    most = min(
+    most: int = min(
         settings.worker.slots,
-        transfer.ftp_connections_per_host,
-        transfer.http_connections_per_host,
+        *(getattr(transfer, f"{kind}_connections_per_host") for kind in HOST_KINDS),
         *transfer.host_connections.values(),
     )
     return min(settings.worker.processes or cores, most)
@@ -65,7 +66,7 @@ def processes(settings: Settings, *, cores: int) -> int:
 def share(settings: Settings, number: int) -> Settings:
     """Return the settings of one of `number` processes: together they keep the limits."""
     transfer, worker = settings.transfer, settings.worker
-    limits = ("max_connections", "ftp_connections_per_host", "http_connections_per_host")
+    limits = ("max_connections", *(f"{kind}_connections_per_host" for kind in HOST_KINDS))
     shared: dict[str, Any] = {name: getattr(transfer, name) // number for name in limits}
     shared["host_connections"] = {
         host: limit // number for host, limit in transfer.host_connections.items()

@@ -6,19 +6,16 @@ In: a `Part`, what the server said of it, and what was expected.  Out: nothing, 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from biomaj_download.archives import check_archive
+from biomaj_download.checksums import Digest
 from biomaj_download.errors import DigestMismatch, PublishError, SizeMismatch, mapped
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 
 log = logging.getLogger("biomaj.download.verify")
-
-_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +23,7 @@ class Checks:
     """What a bank wants checked; the length always is."""
 
     archives: bool = True
+    digests: tuple[Digest, ...] = ()
 
 
 def verify(
@@ -35,12 +33,12 @@ def verify(
 
     Raises:
         SizeMismatch: it is longer or shorter than the server said with the body.
-        DigestMismatch: its md5 is not the one of the listing.
+        DigestMismatch: a digest is not the expected one.
         ArchiveBroken: it does not unpack.
         PublishError: this host cannot read it.
     """
     _check_length(part, transferred, remote_file, name)
-    _check_md5(part, transferred, remote_file, name)
+    _check_digests(part, checks.digests, name)
     if checks.archives:
         check_archive(part.path, name)
     log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
@@ -65,19 +63,12 @@ def _check_length(part: Part, transferred: Transferred, remote_file: RemoteFile,
         )
 
 
-def _check_md5(part: Part, transferred: Transferred, remote_file: RemoteFile, name: str) -> None:
-    if not remote_file.md5:
+def _check_digests(part: Part, expected: tuple[Digest, ...], name: str) -> None:
+    if not expected:
         return
-    expected = remote_file.md5.strip().lower()
     with mapped({OSError: PublishError}, subject=name):
-        received = transferred.digests.get("md5") or _md5(part.path)
-    if received != expected:
-        raise DigestMismatch(name, announced=f"md5 {expected}", received=received)
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        received = part.digests(digest.algorithm for digest in expected)
+    for digest in expected:
+        found = Digest(digest.algorithm, received[digest.algorithm])
+        if found != digest:
+            raise DigestMismatch(name, announced=str(digest), received=str(found))

@@ -87,6 +87,7 @@ def test_every_value_can_be_set_by_the_environment(load, name):
         "host_connections": ("{ftp.example.org: 1}", {"ftp.example.org": 1}),
         "log_config": ("{version: 1}", {"version": 1}),
         "prometheus": ("false", False),
+        "proxies": ("{ftp.example.org: direct}", {"ftp.example.org": "direct"}),
     }
     text, expected = examples.get(key, ("7", "7"))
 
@@ -134,6 +135,13 @@ def test_a_password_that_looks_like_yaml_stays_as_it_is(load):
     settings = load(RABBITMQ_PASSWORD="{odd: [secret")
 
     assert settings.rabbitmq.password.get_secret_value() == "{odd: [secret"
+
+
+def test_a_wrong_proxy_is_named_without_its_password(load):
+    with pytest.raises(ConfigError, match=r"transfer\.proxies\.\*") as wrong:
+        load("transfer: {proxies: {'*': 'gopher://me:secret@proxy'}}")
+
+    assert "secret" not in str(wrong.value)
 
 
 def test_a_wrong_key_of_ours_is_named_with_the_right_ones(load):

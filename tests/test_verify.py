@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from biomaj_download.checksums import Digest
 from biomaj_download.errors import ArchiveBroken, DigestMismatch, PublishError, SizeMismatch
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
@@ -76,20 +77,19 @@ def test_a_rounded_size_of_the_listing_is_not_even_a_hint(fetched, caplog):
     assert not any("differs" in message for message in caplog.messages)
 
 
-@pytest.mark.parametrize("md5", [MD5, MD5.upper(), f" {MD5}\n"])
-def test_a_file_with_the_right_md5_passes(fetched, md5):
-    check(fetched(), RemoteFile(name="a.fa", md5=md5))
+def test_a_file_with_the_right_digests_passes(fetched):
+    digests = (Digest("md5", MD5), Digest("sha256", hashlib.sha256(BODY).hexdigest()))
+
+    check(fetched(), RemoteFile(name="a.fa"), Checks(digests=digests))
 
 
-def test_a_file_with_another_md5_is_refused(fetched):
-    with pytest.raises(DigestMismatch, match=f"^a.fa: announced md5 {'0' * 32}, received {MD5}"):
-        check(fetched(), RemoteFile(name="a.fa", md5="0" * 32))
+def test_a_file_with_another_digest_is_refused(fetched):
+    expected = Digest("md5", "0" * 32)
 
-
-def test_a_digest_computed_during_the_transfer_is_used(fetched):
-    wrong = fetched(digests={"md5": "1" * 32})
-
-    check(wrong, RemoteFile(name="a.fa", md5="1" * 32))
+    with pytest.raises(
+        DigestMismatch, match=f"^a.fa: announced md5 {'0' * 32}, received md5 {MD5}"
+    ):
+        check(fetched(), RemoteFile(name="a.fa"), Checks(digests=(expected,)))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, ClassVar
@@ -10,99 +14,41 @@ from urllib.parse import quote
 
 import pycurl
 
-from biomaj_download.download.interface import DownloadInterface
-from biomaj_download.download.listing.ftp import read_list
+from biomaj_download.archives import is_compressed
+from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
+from biomaj_download.download.interface import DownloadInterface, is_vague
+from biomaj_download.download.listing.fields import identity_hash
+from biomaj_download.download.listing.ftp import read_directory
 from biomaj_download.download.listing.http import read_index
-from biomaj_download.download.options import (
-    ARCHIVE_OPTIONS,
-    RETRY_OPTIONS,
-    Option,
-    one_of,
-    parse_boolean,
-    parse_count,
-    parse_path,
+from biomaj_download.download.options import Option
+from biomaj_download.errors import (
+    DownloadError,
+    ListingError,
+    PublishError,
+    TransferError,
+    UnknownProtocol,
+    mapped,
 )
-from biomaj_download.errors import PublishError, UnknownProtocol, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
-from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.outcome import redact_url, status_error
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.shared import engine
 
-#: Slow servers take minutes to list 100,000 files.
-LIST_RESPONSE_SECONDS = TransferSettings().list_response_timeout_seconds
+log = logging.getLogger("biomaj.download.curl")
 
-CURL_OPTIONS = (
-    Option(
-        "ssl_verifyhost",
-        parse_boolean,
-        default="true",
-        help="false: accept a certificate made out for another host.",
-    ),
-    Option(
-        "ssl_verifypeer",
-        parse_boolean,
-        default="true",
-        help="false: accept a certificate that no known authority has signed.",
-    ),
-    Option(
-        "ssl_server_cert",
-        parse_path,
-        default=None,
-        help="File with the certificates (PEM) that are trusted instead of the host's own.",
-    ),
-    Option(
-        "tcp_keepalive",
-        parse_count,
-        default=0,
-        help="Seconds between keep-alive probes; 0: the usual 60.",
-    ),
-    Option(
-        "ftp_method",
-        one_of("default", "multicwd", "nocwd", "singlecwd"),
-        default="default",
-        help="How an FTP server is led to a file (libcurl: CURLOPT_FTP_FILEMETHOD).",
-    ),
-    Option(
-        "ftp_tls",
-        one_of("implicit", "explicit"),
-        default="implicit",
-        help="How ftps begins: encrypted from the start, or by AUTH TLS on the plain port.",
-    ),
-    Option(
-        "ssh_hosts_file",
-        parse_path,
-        default="~/.ssh/known_hosts",
-        help="File with the keys of the SSH servers that are trusted.",
-    ),
-    Option(
-        "ssh_new_host",
-        one_of("reject", "accept", "add"),
-        default="reject",
-        help="What to do with an SSH server whose key is not known; another key is always refused.",
-    ),
-    Option(
-        "allow_redirections",
-        parse_boolean,
-        default="true",
-        help="false: an HTTP redirection is an error.",
-    ),
-)
+#: A listing is read in memory; one of a million files has a tenth of this.
+MOST_LISTING_BYTES = 1024**3
+#: A question for a size may take so long; it is but a question.
+SIZE_SECONDS = 30
+#: What servers answer that do not like to be asked by HEAD.
+_NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+#: What FTP servers answer to a command that they do not have (RFC 959, section 4.2.1).
+_NO_COMMAND = (500, 501, 502, 504)
+_CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d+)")
 
-_FTP_METHODS = {
-    "default": pycurl.FTPMETHOD_DEFAULT,
-    "multicwd": pycurl.FTPMETHOD_MULTICWD,
-    "nocwd": pycurl.FTPMETHOD_NOCWD,
-    "singlecwd": pycurl.FTPMETHOD_SINGLECWD,
-}
-_NEW_HOST_ANSWERS = {
-    "reject": pycurl.KHSTAT_REJECT,
-    "accept": pycurl.KHSTAT_FINE,
-    "add": pycurl.KHSTAT_FINE_ADD_TO_FILE,
-}
-#: libcurl's own interval of keep-alive probes (CURLOPT_TCP_KEEPIDLE).
-_KEEPALIVE_SECONDS = 60
+#: FTP servers that have no MLSD: asked once.
+_without_mlsd: set[str] = set()
 
 
 class HTTPParse:
@@ -133,7 +79,7 @@ class CurlDownload(DownloadInterface):
     """Files of an FTP, HTTP or SFTP server, listed and downloaded."""
 
     ALL_PROTOCOLS: ClassVar[tuple[str, ...]] = ("ftp", "ftps", "http", "https", "sftp")
-    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + ARCHIVE_OPTIONS + CURL_OPTIONS
+    OPTIONS: ClassVar[tuple[Option, ...]] = CURL_OPTIONS
 
     def __init__(self, curl_protocol: str, host: str, rootdir: str, http_parse: Any = None) -> None:
         super().__init__()
@@ -156,28 +102,106 @@ class CurlDownload(DownloadInterface):
 
     def entries(self, directory: str = "") -> Listing:
         """List a directory of the server."""
-        page = BytesIO()
-        request = self.request(
-            self.directory_url(directory), sink=page, response_timeout_seconds=LIST_RESPONSE_SECONDS
-        )
-        result = self.moved(request)
+        url = self.directory_url(directory)
+        if self.curl_protocol.startswith("ftp") and self.server not in _without_mlsd:
+            try:
+                return self._listed(url, ftp_command="MLSD")
+            except TransferError as error:
+                if error.reply not in _NO_COMMAND:
+                    raise
+                _without_mlsd.add(self.server)
+        return self._listed(url)
+
+    def _listed(self, url: str, *, ftp_command: str | None = None) -> Listing:
+        page = _Page()
+        request = self.request(url, sink=page, is_listing=True, ftp_command=ftp_command)
+        try:
+            result = self.moved(request)
+        except PublishError as error:
+            raise ListingError(f"{redact_url(url)}: longer than {MOST_LISTING_BYTES}") from error
         text = page.getvalue().decode("utf-8", "surrogateescape")
-        if self.is_http():
+        # A proxy that speaks HTTP makes a page of an FTP directory.
+        if self.is_http() or (result.content_type or "").startswith("text/html"):
             return read_index(text, url=result.effective_url, patterns=self._patterns())
-        return read_list(text)
+        return read_directory(text)
+
+    def completed(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
+        """Ask a web server for what its page rounded or left out, many files at once."""
+        if not self.is_http():
+            return files
+        asked: dict[int, Future[TransferResult]] = {
+            place: engine().submit(
+                self.request(self.file_url(file), head_only=True, most_seconds=SIZE_SECONDS)
+            )
+            for place, file in enumerate(files)
+            if is_vague(file)
+        }
+        return [
+            self._sized(file, asked[place]) if place in asked else file
+            for place, file in enumerate(files)
+        ]
+
+    def _sized(self, file: RemoteFile, asked: Future[TransferResult]) -> RemoteFile:
+        """Return a file with its exact size, where the server tells it."""
+        try:
+            result = asked.result()
+            size_bytes, modified_at = result.announced_bytes, result.modified_at
+        except DownloadError as error:
+            log.debug("size not told name=%s error=%s", file.name, error)
+            if not isinstance(error, TransferError) or error.reply not in _NO_HEAD:
+                return file
+            size_bytes, modified_at = self._size_by_range(file), None
+        if size_bytes is None:
+            return file
+        day = file.day or (modified_at.astimezone().date() if modified_at else None)
+        name = file.name.rpartition("/")[2]
+        return replace(
+            file,
+            size_bytes=size_bytes,
+            size_is_exact=True,
+            day=day,
+            hash=identity_hash(name, size_bytes, day),
+        )
+
+    def _size_by_range(self, file: RemoteFile) -> int | None:
+        """Ask for the first byte: the answer tells the size (RFC 9110, section 14.4)."""
+        told: list[int] = []
+
+        def look(line: bytes) -> None:
+            found = _CONTENT_RANGE.match(line)
+            if found:
+                told.append(int(found[1]))
+
+        request = self.request(
+            self.file_url(file), sink=_FewBytes(), on_header=look, most_seconds=SIZE_SECONDS
+        )
+        request = replace(request, options={**request.options, pycurl.RANGE: "0-0"})
+        try:
+            engine().move(request)
+        except DownloadError as error:
+            log.debug("size not told name=%s error=%s", file.name, error)
+        return told[-1] if told else None
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes of a file from the server."""
-        return self.fetch_url(self.file_url(remote_file), part)
+        return self.fetch_url(self.file_url(remote_file), part, remote_file)
 
-    def fetch_url(self, url: str, part: Part, *, post_body: str | None = None) -> Transferred:
+    def fetch_url(
+        self, url: str, part: Part, remote_file: RemoteFile, *, post_body: str | None = None
+    ) -> Transferred:
         """Bring the bytes behind an address."""
         with mapped({OSError: PublishError}, subject=str(part.path)):
             part.create()
-        result = self.moved(self.request(url, sink=part, post_body=post_body))
+        name = remote_file.save_as or remote_file.name
+        request = self.request(
+            url, sink=part, post_body=post_body, keeps_encoding=is_compressed(name)
+        )
+        result = self.moved(request)
+        # A server that compressed what nobody asked it to: libcurl has undone that.
+        is_decoded = part.written_bytes != result.received_bytes
         return Transferred(
-            size_bytes=result.received_bytes,
-            announced_bytes=result.announced_bytes,
+            size_bytes=part.written_bytes,
+            announced_bytes=None if is_decoded else result.announced_bytes,
             modified_at=result.modified_at,
             seconds=result.seconds,
         )
@@ -193,15 +217,19 @@ class CurlDownload(DownloadInterface):
             raise status_error(redact_url(request.url), result.status)
         return result
 
-    def request(self, url: str, **wanted: Any) -> TransferRequest:
+    def request(
+        self, url: str, *, most_seconds: float | None = None, **wanted: Any
+    ) -> TransferRequest:
         """Return a request with this downloader's account, proxy, limits and options."""
+        limits = [limit for limit in (most_seconds, self._time_limit_seconds) if limit]
         return TransferRequest(
             url=url,
             credentials=self.credentials,
             proxy=self.proxy,
             proxy_auth=self.proxy_auth,
-            timeout_seconds=self._time_limit_seconds,
-            options=self._curl_options(),
+            timeout_seconds=min(limits) if limits else None,
+            max_connections=self._values["max_connections"],
+            options=libcurl_options(self.curl_protocol, self._values),
             **wanted,
         )
 
@@ -232,42 +260,18 @@ class CurlDownload(DownloadInterface):
             return given
         return HttpPatterns.like(given)
 
-    def _curl_options(self) -> dict[int, Any]:
-        """Return the bank's options in libcurl's terms."""
-        values = self._values
-        keepalive_seconds = values["tcp_keepalive"] or _KEEPALIVE_SECONDS
-        options: dict[int, Any] = {
-            pycurl.TCP_KEEPALIVE: 1,
-            pycurl.TCP_KEEPIDLE: keepalive_seconds,
-            pycurl.TCP_KEEPINTVL: keepalive_seconds,
-        }
-        if self.is_http():
-            options[pycurl.FOLLOWLOCATION] = int(values["allow_redirections"])
-        if self.curl_protocol.startswith("ftp"):
-            options[pycurl.FTP_FILEMETHOD] = _FTP_METHODS[values["ftp_method"]]
-        if self.curl_protocol in ("https", "ftps"):
-            options |= self._tls_options()
-        if self.curl_protocol == "sftp":
-            options[pycurl.SSH_KNOWNHOSTS] = str(values["ssh_hosts_file"])
-            options[pycurl.SSH_KEYFUNCTION] = self._judge_host_key
-        return options
 
-    def _tls_options(self) -> dict[int, Any]:
-        values = self._values
-        options: dict[int, Any] = {
-            pycurl.SSL_VERIFYHOST: 2 if values["ssl_verifyhost"] else 0,
-            pycurl.SSL_VERIFYPEER: int(values["ssl_verifypeer"]),
-        }
-        if values["ssl_server_cert"]:
-            options[pycurl.CAINFO] = str(values["ssl_server_cert"])
-        if self.curl_protocol == "ftps":
-            options[pycurl.FTP_SSL] = pycurl.FTPSSL_ALL
-        return options
+class _Page(BytesIO):
+    """Takes a listing, up to a length that no listing has."""
 
-    def _judge_host_key(self, _known: object, _found: object, match: int) -> int:
-        """Answer libcurl's question about a server's key (CURLOPT_SSH_KEYFUNCTION)."""
-        if match == pycurl.KHMATCH_OK:
-            return pycurl.KHSTAT_FINE
-        if match == pycurl.KHMATCH_MISMATCH:
-            return pycurl.KHSTAT_REJECT
-        return _NEW_HOST_ANSWERS[self._values["ssh_new_host"]]
+    def write(self, chunk: Any, /) -> int:
+        """Take a chunk; 0 ends the transfer."""
+        return super().write(chunk) if self.tell() < MOST_LISTING_BYTES else 0
+
+
+class _FewBytes:
+    """Takes one byte, and ends the transfer of a server that sends the whole file instead."""
+
+    def write(self, chunk: bytes, /) -> int:
+        """Take a chunk; 0 ends the transfer."""
+        return len(chunk) if len(chunk) <= 1 else 0

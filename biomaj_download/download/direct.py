@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
+from biomaj_download.checksums import Digest
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
 from biomaj_download.download.interface import one_file
@@ -84,13 +86,17 @@ class DirectFTPDownload(CurlDownload):
         try:
             return self.moved(self.request(self.file_url(remote_file), head_only=True))
         except BadStatus as error:
-            if "405" not in str(error):
+            if error.reply != HTTPStatus.METHOD_NOT_ALLOWED:
                 raise
             return None
 
     def entries(self, directory: str = "") -> Listing:
         """Return the one file; there is nothing to list."""
         return Listing(files=tuple(file_of(file) for file in self.files_to_download))
+
+    def published_names(self, directory: str) -> Sequence[str]:
+        """Return what lies beside the file, where the server lists it."""
+        return [file.name for file in super().entries(directory).files]
 
     def match(
         self,
@@ -125,7 +131,12 @@ class DirectHTTPDownload(DirectFTPDownload):
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the answer to a GET or a POST."""
         body = urlencode(self.param or {}) if self._is_post() else None
-        return self.fetch_url(self.file_url(remote_file), part, post_body=body)
+        return self.fetch_url(self.file_url(remote_file), part, remote_file, post_body=body)
+
+    def _published_digest(self, remote_file: RemoteFile, *, must: bool) -> Digest | None:
+        """Return the digest beside a file; the answer to a question has none."""
+        is_question = self.param or self._is_post() or "?" in remote_file.name
+        return None if is_question else super()._published_digest(remote_file, must=must)
 
     def _is_post(self) -> bool:
         return self.method.upper() == "POST"

@@ -7,9 +7,11 @@ listing, matching, retries, verification and publication are done here, the same
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -17,6 +19,7 @@ from typing import Any, ClassVar
 
 import tenacity
 
+from biomaj_download.checksums import Digest, is_checksum_file
 from biomaj_download.download.filedict import (
     FileDict,
     dated,
@@ -27,18 +30,31 @@ from biomaj_download.download.filedict import (
 )
 from biomaj_download.download.matching import match_files
 from biomaj_download.download.options import (
-    ARCHIVE_OPTIONS,
+    CHECKSUM_OPTIONS,
     RETRY_OPTIONS,
+    UNPACKING_OPTIONS,
     Option,
     read_options,
 )
-from biomaj_download.errors import Cancelled, DownloadError, NoMatch, OptionError, TransferError
+from biomaj_download.download.publishers import publishers
+from biomaj_download.errors import (
+    Cancelled,
+    ChecksumMissing,
+    DownloadError,
+    NoMatch,
+    OptionError,
+    TransferError,
+)
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, sync_directories
 from biomaj_download.retry import retryer
+from biomaj_download.transfer import shared
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
+
+#: A publisher's listing or checksum file may take so long; after that a file comes without.
+PUBLISHER_SECONDS = 120
 
 
 class DownloadInterface:
@@ -50,7 +66,7 @@ class DownloadInterface:
     #: Files that BioMAJ core downloads at once where a bank does not say.
     files_num_threads: ClassVar[int] = 4
     #: The options that the protocol obeys.
-    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + ARCHIVE_OPTIONS
+    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + UNPACKING_OPTIONS + CHECKSUM_OPTIONS
     #: The `timeout` that is shown where none is set; a transfer ends by stalling, not by this.
     DEFAULT_TIMEOUT_SECONDS: ClassVar[int] = 3600
 
@@ -80,6 +96,8 @@ class DownloadInterface:
         self.options: dict[str, Any] = {}
         self.retryer: tenacity.Retrying = retryer()
         self._time_limit_seconds: float | None = None
+        #: Of the last listing: the files whose size or day it rounded or left out.
+        self._vague: dict[str, RemoteFile] = {}
         self._values = self._read_texts(frozenset())
 
     @classmethod
@@ -121,6 +139,15 @@ class DownloadInterface:
     def set_timeout(self, timeout: float | None) -> None:
         """Limit the seconds that one transfer may take."""
         self.timeout = timeout
+
+    def seconds_left(self) -> float:
+        """Return how long one transfer may take, infinite where it only may not stall."""
+        return self._time_limit_seconds or math.inf
+
+    def stall_seconds(self) -> int:
+        """Return after how long without a byte a transfer is given up; 0: never."""
+        given: int | None = self._values.get("low_speed_time")
+        return shared.settings().low_speed_seconds if given is None else given
 
     def set_offline_dir(self, offline_dir: str | None) -> None:
         """Set where files lie that BioMAJ fetched before."""
@@ -168,7 +195,11 @@ class DownloadInterface:
             self._values = read_options(self.OPTIONS, given)
         self.options = given
         self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
-        self.retryer = retryer(self._values["stop_condition"], self._values["wait_policy"])
+        self.retryer = retryer(
+            self._values["stop_condition"],
+            self._values["wait_policy"],
+            retries_permanent=self._values["retry_permanent"],
+        )
 
     @classmethod
     @lru_cache(maxsize=256)
@@ -203,6 +234,7 @@ class DownloadInterface:
         """
         self._network_configuration()
         listing = self._listing(directory)
+        self._vague = {file.name: file for file in listing.files if is_vague(file)}
         files, directories = (
             [dated(dict_of(entry)) | {"root": entry.root or self.rootdir} for entry in entries]
             for entries in (listing.files, listing.directories)
@@ -239,15 +271,20 @@ class DownloadInterface:
         """
         self.logger.debug("matching patterns=%s files=%d", patterns, len(file_list))
         top = Listing(
-            files=tuple(file_of(entry) for entry in file_list),
+            files=tuple(self._vague.get(entry["name"]) or file_of(entry) for entry in file_list),
             directories=tuple(file_of(entry) for entry in dir_list or ()),
         )
         if not submatch:
             self.files_to_download = []
-        for file in match_files(patterns, top, self._listing_below, prefix=prefix):
+        chosen = match_files(patterns, top, self._listing_below, prefix=prefix)
+        for file in self.completed(chosen):
             self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
             raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
+
+    def completed(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
+        """Return files with what their listing left vague, where the server can be asked for it."""
+        return files
 
     def download_or_copy(
         self, available_files: Sequence[FileDict], root_dir: str, check_exists: bool = True
@@ -319,9 +356,50 @@ class DownloadInterface:
         rfile["size"] = published.size_bytes
         return False
 
-    def checks(self) -> Checks:
-        """Return what the bank wants checked."""
-        return Checks(archives=not self.skip_check_uncompress)
+    def checks(self, remote_file: RemoteFile) -> Checks:
+        """Return what is to be checked of a file.
+
+        Raises:
+            ChecksumMissing: the bank requires a checksum, and there is none.
+            DownloadError: the publisher's checksum did not arrive.
+        """
+        return Checks(
+            archives=not self.skip_check_uncompress, digests=self._expected_digests(remote_file)
+        )
+
+    def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:
+        """Return the digests that are given for a file, else the one that its publisher offers."""
+        given = self._values["checksum"]
+        known = [Digest(*given)] if given else []
+        if remote_file.md5:
+            known.append(Digest("md5", remote_file.md5.strip().lower()))
+        policy = self._values.get("verify", "off")
+        if known or policy == "off" or is_checksum_file(remote_file.name):
+            return tuple(known)
+        found = self._published_digest(remote_file, must=policy == "require")
+        if found is None and policy == "require":
+            raise ChecksumMissing(f"{remote_file.name}: expected a checksum, found none beside it")
+        return () if found is None else (found,)
+
+    def _published_digest(self, remote_file: RemoteFile, *, must: bool) -> Digest | None:
+        """Return the digest that the publisher offers; `must`: not to be told is an error."""
+        server = copy(self)
+        server.rootdir = remote_file.root or self.rootdir
+        server.timeout = PUBLISHER_SECONDS
+        return publishers.digest(server, self._identity(remote_file), remote_file, must=must)
+
+    def published_names(self, directory: str) -> Sequence[str]:
+        """Return the names of the files in a directory, where the publisher's checksums may be."""
+        return [file.name for file in self.entries(directory).files]
+
+    def forget_checks(self, remote_file: RemoteFile) -> None:
+        """Ask again for the digest that the publisher offers."""
+        publishers.forget(self._identity(remote_file), remote_file)
+
+    def _identity(self, remote_file: RemoteFile) -> tuple[object, ...]:
+        """Return what makes two directories of the same name the same one."""
+        root = remote_file.root or self.rootdir
+        return (self.protocol, self.server, self.credentials, self.proxy, root)
 
     def set_permissions(self, path: str, file: Mapping[str, Any]) -> None:
         """Give a file on this host the day of its listing."""
@@ -334,6 +412,11 @@ class DownloadInterface:
 
     def close(self) -> None:
         """Let go of what the downloader holds."""
+
+
+def is_vague(file: RemoteFile) -> bool:
+    """Say whether a listing left something open that BioMAJ compares."""
+    return file.size_bytes is None or not file.size_is_exact or file.day is None
 
 
 def list_of(patterns: Sequence[str]) -> str:

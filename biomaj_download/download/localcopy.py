@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from biomaj_download.download.interface import DownloadInterface
-from biomaj_download.download.options import RETRY_OPTIONS, Option
+from biomaj_download.download.options import CHECKSUM_OPTION, RETRY_OPTIONS, Option
 from biomaj_download.errors import AccessDenied, PublishError, RemoteFileMissing, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
@@ -30,7 +30,7 @@ _SOURCE_ERRORS: dict[type[Exception], type[RemoteFileMissing | AccessDenied]] = 
 class LocalDownload(DownloadInterface):
     """Files below a directory of this host; `use_hardlinks` where the file system can."""
 
-    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS
+    OPTIONS: ClassVar[tuple[Option, ...]] = (*RETRY_OPTIONS, CHECKSUM_OPTION)
 
     def __init__(self, rootdir: str, use_hardlinks: bool = False) -> None:
         super().__init__()
@@ -76,9 +76,9 @@ class LocalDownload(DownloadInterface):
             seconds=time.monotonic() - started,
         )
 
-    def checks(self) -> Checks:
-        """Files of this host are taken as they are."""
-        return Checks(archives=False)
+    def checks(self, remote_file: RemoteFile) -> Checks:
+        """Files of this host are taken as they are, unless a digest is given for them."""
+        return Checks(archives=False, digests=self._expected_digests(remote_file))
 
 
 def _linked(source: Path, part_path: Path) -> bool:

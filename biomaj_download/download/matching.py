@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from biomaj_download.errors import AccessDenied, ListingError, OptionError, RemoteFileMissing
@@ -23,6 +24,8 @@ log = logging.getLogger("biomaj.download.matching")
 EVERYTHING = "**/*"
 #: Deeper than any real tree: a link loop that the listings do not give away.
 DEEPEST_DIRECTORY = 64
+#: Directories listed at once; the limits per host hold on top of that.
+MOST_AT_ONCE = 16
 #: More entries than any bank has: the walk has lost its way.
 MOST_ENTRIES = 1_000_000
 
@@ -44,50 +47,83 @@ class _Pattern:
     file: re.Pattern[str] | None
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A directory that is to be listed."""
+
+    parent: _Directory
+    path: str
+    is_link: bool
+
+
 @dataclass
 class _Walk:
-    """Lists each directory once, however many patterns lead there."""
+    """Lists each directory once, however many patterns lead there; those of a level at once."""
 
     list_directory: Callable[[str], Listing]
     seen: dict[str, _Directory | None] = field(default_factory=dict)
     entries: int = 0
 
     def below(
-        self, parent: _Directory, expression: re.Pattern[str] | None = None
-    ) -> Iterator[_Directory]:
-        """Yield the directories that a directory holds; `expression` None: all."""
-        links = {file.name for file in parent.listing.files}
-        for name in dict.fromkeys(entry.name for entry in parent.listing.directories):
-            if expression is None or expression.match(name):
-                directory = self._enter(parent, name, is_link=name in links)
-                if directory is not None:
-                    yield directory
+        self, parents: Sequence[_Directory], expression: re.Pattern[str] | None = None
+    ) -> list[_Directory]:
+        """Return the directories that these hold; `expression` None: all.
 
-    def _enter(self, parent: _Directory, name: str, *, is_link: bool) -> _Directory | None:
-        """Return a directory, or None where a link leads to a file."""
-        path = _joined(parent.path, name)
-        if path not in self.seen:
-            self.seen[path] = self._read(parent, path, is_link=is_link)
-        return self.seen[path]
+        A link that leads to a file is none.
+        """
+        steps = {step.path: step for parent in parents for step in _steps_from(parent, expression)}
+        unknown = [step for path, step in steps.items() if path not in self.seen]
+        for step, directory in zip(unknown, _at_once(self._read, unknown), strict=True):
+            self.seen[step.path] = directory
+            self._count(directory)
+        found = (self.seen[path] for path in steps)
+        return [directory for directory in found if directory is not None]
 
-    def _read(self, parent: _Directory, path: str, *, is_link: bool) -> _Directory | None:
-        above = (*parent.above, parent.listing)
+    def _read(self, step: _Step) -> _Directory | None:
+        above = (*step.parent.above, step.parent.listing)
         if len(above) > DEEPEST_DIRECTORY:
-            raise ListingError(f"{path}: expected at most {DEEPEST_DIRECTORY} directories deep")
+            raise ListingError(
+                f"{step.path}: expected at most {DEEPEST_DIRECTORY} directories deep"
+            )
         try:
-            listing = self.list_directory(f"{path}/")
+            listing = self.list_directory(f"{step.path}/")
         except (AccessDenied, RemoteFileMissing):
-            if not is_link:
+            if not step.is_link:
                 raise
-            log.debug("link is no directory path=%s", path)
+            log.debug("link is no directory path=%s", step.path)
             return None
-        self.entries += len(listing.files) + len(listing.directories)
-        if self.entries > MOST_ENTRIES:
-            raise ListingError(f"{path}: expected at most {MOST_ENTRIES} entries in all")
         if _is_loop(listing, above):
-            log.info("cut link loop path=%s", path)
-            return _Directory(path, Listing())
-        return _Directory(path, listing, above)
+            log.info("cut link loop path=%s", step.path)
+            return _Directory(step.path, Listing())
+        return _Directory(step.path, listing, above)
+
+    def _count(self, directory: _Directory | None) -> None:
+        if directory is None:
+            return
+        self.entries += len(directory.listing.files) + len(directory.listing.directories)
+        if self.entries > MOST_ENTRIES:
+            raise ListingError(f"{directory.path}: expected at most {MOST_ENTRIES} entries in all")
+
+
+def _steps_from(parent: _Directory, expression: re.Pattern[str] | None) -> Iterator[_Step]:
+    links = {file.name for file in parent.listing.files}
+    for name in dict.fromkeys(entry.name for entry in parent.listing.directories):
+        if expression is None or expression.match(name):
+            yield _Step(parent, _joined(parent.path, name), is_link=name in links)
+
+
+def _at_once(
+    read: Callable[[_Step], _Directory | None], steps: Sequence[_Step]
+) -> Iterator[_Directory | None]:
+    """Read directories by a few threads, in order; the first failure ends it."""
+    if len(steps) <= 1:
+        yield from map(read, steps)
+        return
+    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, len(steps)), thread_name_prefix="listing")
+    try:
+        yield from pool.map(read, steps)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def match_files(
@@ -135,34 +171,36 @@ def _compile(pattern: str) -> _Pattern:
 
 
 def _matching(pattern: _Pattern, top: _Directory, walk: _Walk) -> Iterator[RemoteFile]:
-    for directory in _descend(pattern.directories, top, walk):
-        if pattern.file is None:
-            yield from _everything(directory, walk)
-        else:
-            for file in directory.listing.files:
-                if pattern.file.match(file.name):
-                    yield _named(file, directory)
-
-
-def _descend(
-    expressions: Sequence[re.Pattern[str]], directory: _Directory, walk: _Walk
-) -> Iterator[_Directory]:
-    if not expressions:
-        yield directory
+    directories = [top]
+    for expression in pattern.directories:
+        directories = walk.below(directories, expression)
+    if pattern.file is None:
+        yield from _everything(directories, walk)
         return
-    for below in walk.below(directory, expressions[0]):
-        yield from _descend(expressions[1:], below, walk)
+    for directory in directories:
+        for file in directory.listing.files:
+            if pattern.file.match(file.name):
+                yield _named(file, directory)
 
 
-def _everything(directory: _Directory, walk: _Walk) -> Iterator[RemoteFile]:
-    """Yield all files below, but no link that turned out to be a directory."""
-    below = list(walk.below(directory))
+def _everything(directories: Sequence[_Directory], walk: _Walk) -> Iterator[RemoteFile]:
+    """Yield all files below: listed level by level, told directory by directory."""
+    level = directories
+    while level:
+        level = walk.below(level)
+    for directory in directories:
+        yield from _all_below(directory, walk)
+
+
+def _all_below(directory: _Directory, walk: _Walk) -> Iterator[RemoteFile]:
+    """Yield the files of a walked directory, but no link that turned out to be a directory."""
+    below = walk.below([directory])
     paths = {entered.path for entered in below}
     for file in directory.listing.files:
         if _joined(directory.path, file.name) not in paths:
             yield _named(file, directory)
     for entered in below:
-        yield from _everything(entered, walk)
+        yield from _all_below(entered, walk)
 
 
 def _named(file: RemoteFile, directory: _Directory) -> RemoteFile:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from biomaj_download.checksums import checked_digest
 from biomaj_download.errors import OptionError, OptionTypeError
 from biomaj_download.retry import (
     DEFAULT_STOP_CONDITION,
@@ -91,6 +92,14 @@ def parse_count(value: object) -> int:
     return count
 
 
+def parse_positive(value: object) -> int:
+    """Read a whole number from 1 upwards."""
+    count = parse_count(value)
+    if count < 1:
+        raise OptionError(f"expected a number from 1 upwards, got {value!r}")
+    return count
+
+
 def parse_path(value: object) -> Path:
     """Read the path of a file on this host; `~` is the home directory."""
     if not isinstance(value, str | Path):
@@ -115,6 +124,16 @@ def one_of(*choices: str) -> Callable[[object], str]:
     return parse
 
 
+def parse_checksum(value: object) -> tuple[str, str]:
+    """Read `algorithm:digest`, such as `md5:b1946ac92492d2347c6235b4d2611184`."""
+    algorithm, _, digest = str(value).strip().lower().partition(":")
+    algorithm = algorithm.replace("-", "")
+    try:
+        return algorithm, checked_digest(algorithm, digest.strip())
+    except ValueError as error:
+        raise OptionError(f"expected ALGORITHM:DIGEST, {error}, got {value!r}") from error
+
+
 RETRY_OPTIONS = (
     Option(
         "stop_condition",
@@ -128,12 +147,111 @@ RETRY_OPTIONS = (
         default=DEFAULT_WAIT_POLICY,
         help="How long to wait between attempts: wait_fixed(3) + wait_random(0, 2), wait_none, ...",
     ),
+    Option(
+        "retry_permanent",
+        parse_boolean,
+        default="true",
+        help="false: give up at once where a further attempt will hardly help (no such file).",
+    ),
 )
-ARCHIVE_OPTIONS = (
+UNPACKING_OPTIONS = (
     Option(
         "skip_check_uncompress",
         parse_boolean,
         default="false",
         help="true: do not test that compressed files and archives unpack.",
+    ),
+)
+CHECKSUM_OPTION = Option(
+    "checksum",
+    parse_checksum,
+    default=None,
+    help="The digest of the bank's one file: md5:..., sha1:..., sha256:... or sha512:....",
+)
+CHECKSUM_OPTIONS = (
+    CHECKSUM_OPTION,
+    Option(
+        "verify",
+        one_of("require", "if_available", "off"),
+        default="if_available",
+        help="Whether files are held against their publisher's checksums; require: one without "
+        "any is an error; off: none is looked for.",
+    ),
+)
+CONNECTION_OPTIONS = (
+    Option(
+        "connect_timeout",
+        parse_positive,
+        default=None,
+        help="Seconds that a connection may take to be made; "
+        "unset: `transfer.connect_timeout_seconds`.",
+    ),
+    Option(
+        "low_speed_time",
+        parse_count,
+        default=None,
+        help="Seconds after which a transfer that stalls or is slow is given up, 0: never; "
+        "unset: `transfer.low_speed_seconds`.",
+    ),
+    Option(
+        "max_connections",
+        parse_positive,
+        default=None,
+        help="Connections to the bank's server at once, in each process of the consumer; "
+        "never more than the configuration allows.",
+    ),
+)
+SSH_OPTIONS = (
+    Option(
+        "ssh_hosts_file",
+        parse_path,
+        default="~/.ssh/known_hosts",
+        help="File with the keys of the SSH servers that are trusted.",
+    ),
+    Option(
+        "ssh_new_host",
+        one_of("reject", "accept", "add"),
+        default="reject",
+        help="What to do with an SSH server whose key is not known; another key is always refused.",
+    ),
+    Option(
+        "ssh_key_file",
+        parse_path,
+        default=None,
+        help="File with the private key to log in with; else the agent's, or the usual ones.",
+    ),
+)
+TLS_OPTIONS = (
+    Option(
+        "ssl_verifyhost",
+        parse_boolean,
+        default="true",
+        help="false: accept a certificate made out for another host.",
+    ),
+    Option(
+        "ssl_verifypeer",
+        parse_boolean,
+        default="true",
+        help="false: accept a certificate that no known authority has signed.",
+    ),
+    Option(
+        "ssl_server_cert",
+        parse_path,
+        default=None,
+        help="File with the certificates (PEM) that are trusted instead of the host's own.",
+    ),
+)
+IRODS_OPTIONS = (
+    Option(
+        "irods_authentication",
+        one_of("native", "pam_password"),
+        default="native",
+        help="How iRODS is logged in to; pam_password goes by TLS only.",
+    ),
+    Option(
+        "irods_tls",
+        parse_boolean,
+        default="false",
+        help="true: speak to iRODS by TLS.",
     ),
 )

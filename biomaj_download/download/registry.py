@@ -23,7 +23,9 @@ PROTOCOLS = {
     "ftps": "biomaj_download.download.curl:CurlDownload",
     "http": "biomaj_download.download.curl:CurlDownload",
     "https": "biomaj_download.download.curl:CurlDownload",
+    "irods": "biomaj_download.download.protocolirods:IRODSDownload",
     "local": "biomaj_download.download.localcopy:LocalDownload",
+    "rsync": "biomaj_download.download.rsync:RSYNCDownload",
     "sftp": "biomaj_download.download.curl:CurlDownload",
 }
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.request import getproxies_environment
 
 import certifi
 import pycurl
 
 from biomaj_download.settings import TransferSettings
+from biomaj_download.transfer.proxies import DIRECT, configured_proxy
 from biomaj_download.transfer.request import Sink, TransferRequest
 
 _SCHEMES = (
@@ -41,9 +43,8 @@ _ALWAYS: dict[int, Any] = {
     pycurl.OPT_FILETIME: 1,  # Last-Modified, MDTM
     pycurl.TCP_NODELAY: 1,
     pycurl.FTP_SKIP_PASV_IP: 1,  # servers behind NAT announce private addresses
-    pycurl.HTTP_CONTENT_DECODING: 0,  # a .gz stays a .gz
+    pycurl.ACCEPT_ENCODING: "identity",  # the file as it is; should it come encoded, decode it
     pycurl.USERAGENT: "biomaj_download",
-    pycurl.CAINFO: AUTHORITIES_FILE,
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.BUFFERSIZE: 512 * 1024,
     # Multiplexing would make a file wait for another's connection to be set up.
@@ -83,31 +84,57 @@ class Handle:
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
     """Return all that a request wants of its handle but its own address and sink."""
+    authorities_file = str(settings.authorities_file or AUTHORITIES_FILE)
     options = {
         **_ALWAYS,
         pycurl.CONNECTTIMEOUT: settings.connect_timeout_seconds,
         pycurl.LOW_SPEED_LIMIT: settings.low_speed_limit_bytes,
         pycurl.LOW_SPEED_TIME: settings.low_speed_seconds,
         # The low-speed limit does not cover the FTP control connection.
-        pycurl.FTP_RESPONSE_TIMEOUT: request.response_timeout_seconds
-        or settings.ftp_response_timeout_seconds,
+        pycurl.FTP_RESPONSE_TIMEOUT: settings.list_response_timeout_seconds
+        if request.is_listing
+        else settings.ftp_response_timeout_seconds,
+        pycurl.CAINFO: authorities_file,
+        pycurl.PROXY_CAINFO: authorities_file,
+        **_proxy_options(request, settings),
     }
     if request.head_only:
         options[pycurl.NOBODY] = 1
+    if request.keeps_encoding:
+        options[pycurl.HTTP_CONTENT_DECODING] = 0
     if request.post_body is not None:
         options[pycurl.POSTFIELDS] = request.post_body
     if request.timeout_seconds is not None:
         options[pycurl.TIMEOUT_MS] = int(request.timeout_seconds * 1000)
     if request.on_header is not None:
         options[pycurl.HEADERFUNCTION] = request.on_header
+    if request.ftp_command and not _is_by_http(options.get(pycurl.PROXY)):
+        options[pycurl.CUSTOMREQUEST] = request.ftp_command
     if request.credentials:
         user, _, password = request.credentials.partition(":")
         options[pycurl.USERNAME] = user
         options[pycurl.PASSWORD] = password
-    if request.proxy:
-        options[pycurl.PROXY] = request.proxy
-    if request.proxy_auth:
+    return {**options, **request.options}
+
+
+def _proxy_options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
+    """Return the way by the request's own proxy, else the configured one, else the environment's.
+
+    libcurl reads the environment by itself (`http_proxy`, `no_proxy`...), but not where we say how.
+    """
+    proxy = request.proxy or configured_proxy(request.url, settings.proxies)
+    if proxy is None:
+        return {}
+    options: dict[int, Any] = {pycurl.PROXY: "" if proxy == DIRECT else proxy, pycurl.NOPROXY: ""}
+    if request.proxy and request.proxy_auth:
         user, _, password = request.proxy_auth.partition(":")
         options[pycurl.PROXYUSERNAME] = user
         options[pycurl.PROXYPASSWORD] = password
-    return {**options, **request.options}
+    return options
+
+
+def _is_by_http(proxy: str | None) -> bool:
+    """Say whether an FTP request may be turned into an HTTP one, for a proxy."""
+    if proxy is None:
+        return any(scheme in getproxies_environment() for scheme in ("ftp", "all"))
+    return proxy != "" and not proxy.startswith("socks")

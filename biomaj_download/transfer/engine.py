@@ -141,7 +141,7 @@ class Engine:
         while started and len(self._running) < self._settings.max_connections:
             started = False
             for host in list(self._waiting):
-                if self._running_per_host[host] < self._limit_of(host):
+                if self._running_per_host[host] < self._limit_of(self._waiting[host][0]):
                     self._start(self._waiting[host].popleft())
                     started = True
                     if not self._waiting[host]:
@@ -149,15 +149,9 @@ class Engine:
                 if len(self._running) >= self._settings.max_connections:
                     return
 
-    def _limit_of(self, host: str) -> int:
-        scheme, _, name = host.partition("://")
-        configured = self._settings.host_connections
-        default = (
-            self._settings.http_connections_per_host
-            if scheme.startswith("http")
-            else self._settings.ftp_connections_per_host
-        )
-        return configured.get(name, configured.get(name.rpartition(":")[0], default))
+    def _limit_of(self, transfer: _Transfer) -> int:
+        limit = self._settings.connections_to(transfer.host)
+        return min(limit, transfer.request.max_connections or limit)
 
     def _start(self, transfer: _Transfer) -> None:
         if not transfer.future.set_running_or_notify_cancel():
@@ -170,7 +164,7 @@ class Engine:
             return
         self._running[handle.curl] = (handle, transfer)
         self._running_per_host[transfer.host] += 1
-        if self._running_per_host[transfer.host] >= self._limit_of(transfer.host):
+        if self._running_per_host[transfer.host] >= self._limit_of(transfer):
             self._full_hosts.add(transfer.host)
         self._multi.add_handle(handle.curl)
 

@@ -49,7 +49,7 @@ _BY_CODE: dict[int, type[DownloadError]] = {
     pycurl.E_ABORTED_BY_CALLBACK: Cancelled,
     pycurl.E_WRITE_ERROR: PublishError,
 }
-_BY_STATUS: dict[int, type[DownloadError]] = {
+_BY_STATUS: dict[int, type[TransferError]] = {
     401: AccessDenied,
     403: AccessDenied,
     404: RemoteFileMissing,
@@ -82,7 +82,15 @@ def error_of(
     `total_timed_out`: the request's own time was up, not the low-speed or connect limit, which
     share libcurl's code 28.
     """
-    subject = redact_url(url)
+    error = _error_of(code, text, redact_url(url), status, total_timed_out)
+    if isinstance(error, TransferError):
+        error.reply = status or None
+    return error
+
+
+def _error_of(
+    code: int, text: str, subject: str, status: int, total_timed_out: bool
+) -> DownloadError:
     if code == pycurl.E_HTTP_RETURNED_ERROR:
         return status_error(subject, status)
     if code == pycurl.E_OPERATION_TIMEDOUT:
@@ -94,10 +102,13 @@ def error_of(
     return kind(f"{subject}: {redact(text) or pycurl_name(code)}{reply}")
 
 
-def status_error(subject: str, status: int) -> DownloadError:
+def status_error(subject: str, status: int) -> TransferError:
     """Return what an HTTP status that is no success means."""
-    kind = _BY_STATUS.get(status, BadStatus)
-    return kind(f"{subject}: expected the file, got HTTP status {status}")
+    error = _BY_STATUS.get(status, BadStatus)(
+        f"{subject}: expected the file, got HTTP status {status}"
+    )
+    error.reply = status
+    return error
 
 
 def pycurl_name(code: int) -> str:

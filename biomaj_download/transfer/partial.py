@@ -5,13 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from biomaj_download.transfer.digests import GrowingDigests, digests_of
+
 #: A file system allows 255 bytes a name; the part's name is longer than the file's.
 LONGEST_NAME_BYTES = 255
 SUFFIX = ".part"
+#: A smaller file is hashed when it is there, in a moment, rather than by a thread.
+_FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
@@ -34,6 +39,14 @@ class Part:
     def __init__(self, final: Path) -> None:
         self.path = part_path(final)
         self._descriptor: int | None = None
+        #: What `write` was given since the file was made.
+        self.written_bytes = 0
+        self._followed: frozenset[str] = frozenset()
+        self._growing: GrowingDigests | None = None
+
+    def follow(self, algorithms: Iterable[str]) -> None:
+        """Compute these digests of a large file while it is written."""
+        self._followed = frozenset(algorithms) - {"sum"}
 
     def create(self) -> None:
         """Make the file, empty; wait while another thread or process of this host writes it."""
@@ -54,7 +67,29 @@ class Part:
         written = os.write(descriptor, chunk)
         while written < len(chunk):  # the disk is nearly full: the next one says so
             written += os.write(descriptor, chunk[written:])
+        self.written_bytes += written
+        if self._followed and self.written_bytes > _FOLLOWED_FROM_BYTES:
+            if self._growing is None:
+                self._growing = GrowingDigests(self.path, self._followed)
+            self._growing.grown(self.written_bytes)
         return written
+
+    def write_at(self, chunk: bytes, offset: int) -> None:
+        """Put a chunk where it belongs: for parts that arrive side by side, from many threads."""
+        while chunk:
+            written = os.pwrite(self._opened(), chunk, offset)
+            chunk, offset = chunk[written:], offset + written
+
+    def digests(self, algorithms: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the whole file."""
+        wanted = frozenset(algorithms)
+        known = self._growing.values() if self._growing is not None else {}
+        return {**known, **digests_of(self.path, wanted - known.keys())}
+
+    def read(self, most_bytes: int) -> bytes:
+        """Return the beginning of the file."""
+        with self.path.open("rb") as file:
+            return file.read(most_bytes)
 
     def size_bytes(self) -> int:
         """Return the size on the disk."""
@@ -75,6 +110,10 @@ class Part:
 
     def close(self) -> None:
         """Let go of the file."""
+        self.written_bytes = 0
+        if self._growing is not None:
+            self._growing.abandon()
+            self._growing = None
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -22,6 +22,10 @@ class TransferRequest:
 
     `options`: further libcurl options by number (`pycurl.SSL_VERIFYPEER: 0`).
     `head_only`: ask for length and date without the body. `on_header` gets each raw header line.
+    `is_listing`: the server may take its time. `ftp_command`: in place of LIST, except by a proxy
+    that speaks HTTP. `keeps_encoding`: a body that is compressed on the way stays so, as the file
+    is called; else libcurl undoes that. `max_connections`: to this host at once, where that is less
+    than the engine's own limit.
     """
 
     url: str
@@ -32,7 +36,10 @@ class TransferRequest:
     proxy: str | None = None
     proxy_auth: str | None = None
     timeout_seconds: float | None = None
-    response_timeout_seconds: int | None = None
+    max_connections: int | None = None
+    is_listing: bool = False
+    ftp_command: str | None = None
+    keeps_encoding: bool = False
     options: Mapping[int, Any] = field(default_factory=dict)
     on_header: Callable[[bytes], None] | None = None
 

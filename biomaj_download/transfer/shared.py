@@ -1,4 +1,4 @@
-"""The one engine of this process, made on first use.
+"""The one engine of this process, made on first use, and its other limits.
 
 A service says how it shall be made before that (`set_up`); a notebook takes the defaults.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
+from biomaj_download.transfer.turns import Turns
 
 
 class _Shared:
@@ -19,6 +22,7 @@ class _Shared:
         self.lock = threading.Lock()
         self.settings = TransferSettings()
         self.engine: Engine | None = None
+        self.turns = Turns()
 
     def close(self) -> None:
         """End the engine; the lock is held."""
@@ -46,6 +50,22 @@ def engine() -> Engine:
         if _shared.engine is None:
             _shared.engine = Engine(_shared.settings)
         return _shared.engine
+
+
+def settings() -> TransferSettings:
+    """Return what the process's transfers are limited by."""
+    return _shared.settings
+
+
+@contextmanager
+def turn(host: str, *, max_connections: int | None = None) -> Iterator[None]:
+    """Wait for one of a host's connections, for what the engine does not move.
+
+    `host`: scheme, name and port. `max_connections`: fewer than the settings allow.
+    """
+    limit = _shared.settings.connections_to(host)
+    with _shared.turns.turn(host, most=min(limit, max_connections or limit)):
+        yield
 
 
 def close() -> None:

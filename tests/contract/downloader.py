@@ -28,6 +28,11 @@ ODD_NAMES = (
     "$HOME.dat",
     "a;b.dat",
     "é.dat",
+    "a&b+c.dat",
+    "-n.dat",
+    "*[a].dat",
+    "a\\b.dat",
+    f"{'long' * 60}.dat",
 )
 
 Opener = Callable[[str], DownloadInterface]

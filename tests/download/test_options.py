@@ -9,8 +9,8 @@ import pytest
 import tenacity
 
 from biomaj_download.download.options import (
-    ARCHIVE_OPTIONS,
     RETRY_OPTIONS,
+    UNPACKING_OPTIONS,
     Option,
     one_of,
     parse_boolean,
@@ -113,7 +113,7 @@ def test_unknown_options_are_ignored_and_named_in_the_debug_log(caplog):
 
 
 def test_retry_and_archive_rows_read_as_the_documentation_says():
-    values = read_options(RETRY_OPTIONS + ARCHIVE_OPTIONS, {"wait_policy": "wait_none"})
+    values = read_options(RETRY_OPTIONS + UNPACKING_OPTIONS, {"wait_policy": "wait_none"})
 
     assert values["stop_condition"].max_attempt_number == 3
     assert isinstance(values["wait_policy"], tenacity.wait_none)

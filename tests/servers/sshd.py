@@ -1,4 +1,4 @@
-"""An OpenSSH server of its own that does nothing but SFTP."""
+"""An OpenSSH server of its own, for SFTP, and for commands where a test wants them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ UseDNS no
 MaxStartups 500
 MaxSessions 500
 Subsystem sftp internal-sftp
-ForceCommand internal-sftp
+{forced}
 """
 
 
 class SshServer(Server):
     """sshd; the user is who runs the tests, logged in by key, or by password where root runs them.
 
+    `runs_commands`: it runs any command, not only SFTP.
     Remote paths are those of this host: what is served lies under `root`, and `url` names it.
     """
 
     program = "sshd"
     package = "openssh-server"
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs_commands: bool = False) -> None:
         super().__init__()
         self.root = self.folder / "root"
         self.root.mkdir()
@@ -56,7 +57,11 @@ class SshServer(Server):
         )
         self._config_path = self.folder / "sshd_config"
         self._config_path.write_text(
-            CONFIG.format(server=self, with_password="yes" if self.password else "no")
+            CONFIG.format(
+                server=self,
+                with_password="yes" if self.password else "no",
+                forced="" if runs_commands else "ForceCommand internal-sftp",
+            )
         )
         service = f"biomaj-test-sshd-{self.port}"
         self._named_program = self.folder / service

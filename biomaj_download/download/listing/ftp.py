@@ -44,6 +44,7 @@ _DOS = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?\s*(?P<half>[AaPp][Mm])?\s+"
     r"(?:<(?P<mark>[A-Z]+)>\s+|(?P<size>\d[\d,.]{0,22})\s)(?P<name>.+)"
 )
+_MLSD_BEGINNING = re.compile(r"\s*[\w.-]+=[^;\r\n]*;\S* ")
 _TOTAL = re.compile(r"total\s+\d+", re.IGNORECASE)
 
 _MONTHS_A_YEAR = 12
@@ -81,6 +82,15 @@ class _Owner(NamedTuple):
 
 
 _NO_OWNER = _Owner()
+
+
+def read_directory(text: str) -> Listing:
+    """Read what a server answered, LIST or MLSD: the first row shows which.
+
+    Raises:
+        ListingError: there is text, but no row that can be read.
+    """
+    return (read_mlsd if _MLSD_BEGINNING.match(text) else read_list)(text)
 
 
 def read_list(text: str, *, now: datetime | None = None) -> Listing:

@@ -1,0 +1,149 @@
+"""Publishers' checksum files: text in, the digest of each file that they name out.
+
+Read are the lines of md5sum and its like (`HASH  NAME`, `HASH *NAME`), of BSD (`MD5 (NAME) =
+HASH`), of coreutils' `sum` (`36979 1 NAME`: Ensembl's CHECKSUMS), a bare hash beside the file, and
+Metalink 3 and 4 (RFC 5854). Lines of other forms are skipped: signatures, comments, headings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+#: Algorithms, weakest first. `sum` is BSD's 16 bit checksum with the number of KiB: `36979:1`.
+ALGORITHMS = ("sum", "md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_HEX_DIGITS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+_BY_LENGTH = {length: algorithm for algorithm, length in _HEX_DIGITS.items()}
+
+#: Names of files that hold the checksums of their directory, as publishers call them.
+_OF_DIRECTORY = re.compile(
+    r"(?:md5|sha-?(?:1|224|256|384|512))?_?(?:check)?sums?(?:\.(?:txt|md5|sha1|sha256|sha512))?"
+    r"|.+\.(?:metalink|meta4)",
+    re.IGNORECASE,
+)
+#: Suffixes of a file that holds the checksum of the one beside it.
+_OF_FILE = re.compile(
+    r"(?P<name>.+)\.(?:md5|sha1|sha224|sha256|sha384|sha512)(?:sum)?", re.IGNORECASE
+)
+
+_SUM_LINE = re.compile(r"\\?(?P<hash>[0-9A-Fa-f]{32,128})[ \t]+\*?(?P<name>\S.*)")
+_BSD_LINE = re.compile(
+    r"(?P<kind>[A-Za-z0-9-]+) ?\((?P<name>.+)\) ?= ?(?P<hash>[0-9A-Fa-f]{32,128})"
+)
+_BARE_HASH = re.compile(r"[0-9A-Fa-f]{32,128}")
+_BLOCKS_LINE = re.compile(r"\s*(?P<sum>\d{1,5})\s+(?P<blocks>\d{1,15})\s+(?P<name>\S.*)")
+
+
+class Digest(NamedTuple):
+    """What a file's bytes come to: lower-case hex, for `sum` its two numbers."""
+
+    algorithm: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.value}"
+
+
+def checked_digest(algorithm: str, value: str) -> str:
+    """Return a digest in lower case.
+
+    Raises:
+        ValueError: the algorithm is unknown, or the digest is none of its kind.
+    """
+    if algorithm not in _HEX_DIGITS:
+        raise ValueError(f"with one of {', '.join(_HEX_DIGITS)}")
+    digits = _HEX_DIGITS[algorithm]
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", value):
+        raise ValueError(f"with {digits} hexadecimal digits for {algorithm}")
+    return value.lower()
+
+
+def is_of_directory(name: str) -> bool:
+    """Say whether a file's name is one that publishers give to the checksums of a directory."""
+    return _OF_DIRECTORY.fullmatch(name) is not None
+
+
+def subject_of(name: str) -> str | None:
+    """Return the name of the file whose checksum is in a file called so: `a` for `a.md5`."""
+    found = _OF_FILE.fullmatch(name)
+    return found["name"] if found else None
+
+
+def is_checksum_file(path: str) -> bool:
+    """Say whether a file holds checksums itself, by its name."""
+    name = path.rpartition("/")[2]
+    return is_of_directory(name) or subject_of(name) is not None
+
+
+def read_checksums(text: str, *, subject: str | None = None) -> Mapping[str, Digest]:
+    """Return the digest of each file that a checksum file names, of several the strongest.
+
+    Names are relative to the directory of the checksum file. `subject`: what a bare hash is of.
+    A text that is no checksum file names none.
+    """
+    digests: dict[str, Digest] = {}
+    is_metalink = text.lstrip()[:1] == "<"
+    for name, digest in _metalink(text) if is_metalink else _lines(text, subject):
+        known = digests.get(name)
+        if known is None or _strength(digest) > _strength(known):
+            digests[name] = digest
+    return digests
+
+
+def _strength(digest: Digest) -> int:
+    return ALGORITHMS.index(digest.algorithm)
+
+
+def _lines(text: str, subject: str | None) -> Iterator[tuple[str, Digest]]:
+    for line in text.splitlines():
+        row = line.rstrip()
+        if subject is not None and _BARE_HASH.fullmatch(row):
+            yield from _digest(subject, row)
+        elif found := _SUM_LINE.fullmatch(row):
+            # A leading backslash says that the name is escaped (coreutils).
+            yield from _digest(_name(found["name"], is_escaped=row[0] == "\\"), found["hash"])
+        elif found := _BSD_LINE.fullmatch(row):
+            yield from _digest(_name(found["name"]), found["hash"])
+        elif found := _BLOCKS_LINE.fullmatch(row):
+            value = f"{int(found['sum'])}:{int(found['blocks'])}"
+            yield _name(found["name"]), Digest("sum", value)
+
+
+def _digest(name: str, value: str) -> Iterator[tuple[str, Digest]]:
+    algorithm = _BY_LENGTH.get(len(value))
+    if algorithm is not None:
+        yield name, Digest(algorithm, value.lower())
+
+
+def _name(text: str, *, is_escaped: bool = False) -> str:
+    if is_escaped:
+        text = text.replace("\\n", "\n").replace("\\\\", "\\")
+    return text.removeprefix("./")
+
+
+def _metalink(text: str) -> Iterator[tuple[str, Digest]]:
+    """Read Metalink 3 (`http://www.metalinker.org/`) and 4; entities are refused."""
+    try:
+        root = fromstring(text)
+    except (ParseError, DefusedXmlException, ValueError):
+        return
+    for file in _elements(root, "file"):
+        for element in _elements(file, "hash"):
+            value = (element.text or "").strip()
+            if _BARE_HASH.fullmatch(value):
+                yield from _digest(_name(file.get("name", "")), value)
+
+
+def _elements(parent: Element, name: str) -> Iterator[Element]:
+    """Yield all elements of a name below, in whatever namespace; pieces' hashes are left out."""
+    for child in parent:
+        local_name = str(child.tag).rpartition("}")[2]
+        if local_name == name:
+            yield child
+        elif local_name != "pieces":
+            yield from _elements(child, name)

@@ -1,0 +1,152 @@
+"""What a bank may set of a libcurl transfer: the rows, and what they are in libcurl's terms.
+
+Meanings are at https://curl.se/libcurl/c/ under CURLOPT_<name>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pycurl
+
+from biomaj_download.download.options import (
+    CHECKSUM_OPTIONS,
+    CONNECTION_OPTIONS,
+    RETRY_OPTIONS,
+    SSH_OPTIONS,
+    TLS_OPTIONS,
+    UNPACKING_OPTIONS,
+    Option,
+    one_of,
+    parse_boolean,
+    parse_count,
+)
+
+CURL_OPTIONS = (
+    *RETRY_OPTIONS,
+    *UNPACKING_OPTIONS,
+    *CHECKSUM_OPTIONS,
+    *CONNECTION_OPTIONS,
+    Option(
+        "low_speed_limit",
+        parse_count,
+        default=None,
+        help="Bytes a second below which a transfer is slow; "
+        "unset: `transfer.low_speed_limit_bytes`.",
+    ),
+    *TLS_OPTIONS,
+    Option(
+        "tcp_keepalive",
+        parse_count,
+        default=0,
+        help="Seconds between keep-alive probes; 0: the usual 60.",
+    ),
+    Option(
+        "ftp_method",
+        one_of("default", "multicwd", "nocwd", "singlecwd"),
+        default="default",
+        help="How an FTP server is led to a file (libcurl: CURLOPT_FTP_FILEMETHOD).",
+    ),
+    Option(
+        "ftp_tls",
+        one_of("implicit", "explicit"),
+        default="implicit",
+        help="How ftps begins: encrypted from the start, or by AUTH TLS on the plain port.",
+    ),
+    Option(
+        "ftp_epsv",
+        parse_boolean,
+        default="true",
+        help="false: ask an FTP server for data connections by PASV, never by EPSV.",
+    ),
+    *SSH_OPTIONS,
+    Option(
+        "allow_redirections",
+        parse_boolean,
+        default="true",
+        help="false: an HTTP redirection is an error.",
+    ),
+)
+
+_FTP_METHODS = {
+    "default": pycurl.FTPMETHOD_DEFAULT,
+    "multicwd": pycurl.FTPMETHOD_MULTICWD,
+    "nocwd": pycurl.FTPMETHOD_NOCWD,
+    "singlecwd": pycurl.FTPMETHOD_SINGLECWD,
+}
+_NEW_HOST_ANSWERS = {
+    "reject": pycurl.KHSTAT_REJECT,
+    "accept": pycurl.KHSTAT_FINE,
+    "add": pycurl.KHSTAT_FINE_ADD_TO_FILE,
+}
+#: libcurl's own interval of keep-alive probes (CURLOPT_TCP_KEEPIDLE).
+_KEEPALIVE_SECONDS = 60
+
+
+def libcurl_options(protocol: str, values: Mapping[str, Any]) -> dict[int, Any]:
+    """Return a bank's options in libcurl's terms, as far as the protocol has a use for them."""
+    keepalive_seconds = values["tcp_keepalive"] or _KEEPALIVE_SECONDS
+    options: dict[int, Any] = {
+        pycurl.TCP_KEEPALIVE: 1,
+        pycurl.TCP_KEEPIDLE: keepalive_seconds,
+        pycurl.TCP_KEEPINTVL: keepalive_seconds,
+    }
+    for name, option in (
+        ("connect_timeout", pycurl.CONNECTTIMEOUT),
+        ("low_speed_limit", pycurl.LOW_SPEED_LIMIT),
+        ("low_speed_time", pycurl.LOW_SPEED_TIME),
+    ):
+        if values[name] is not None:
+            options[option] = values[name]
+    if protocol.startswith("http"):
+        options[pycurl.FOLLOWLOCATION] = int(values["allow_redirections"])
+    if protocol.startswith("ftp"):
+        options[pycurl.FTP_FILEMETHOD] = _FTP_METHODS[values["ftp_method"]]
+        options[pycurl.FTP_USE_EPSV] = int(values["ftp_epsv"])
+    if protocol in ("https", "ftps"):
+        options |= _tls_options(values)
+    if protocol == "ftps":
+        options[pycurl.FTP_SSL] = pycurl.FTPSSL_ALL
+    if protocol == "sftp":
+        options |= _ssh_options(values)
+    return options
+
+
+def _tls_options(values: Mapping[str, Any]) -> dict[int, Any]:
+    options: dict[int, Any] = {
+        pycurl.SSL_VERIFYHOST: 2 if values["ssl_verifyhost"] else 0,
+        pycurl.SSL_VERIFYPEER: int(values["ssl_verifypeer"]),
+    }
+    if values["ssl_server_cert"]:
+        options[pycurl.CAINFO] = str(values["ssl_server_cert"])
+    return options
+
+
+def _ssh_options(values: Mapping[str, Any]) -> dict[int, Any]:
+    options: dict[int, Any] = {
+        pycurl.SSH_KNOWNHOSTS: str(values["ssh_hosts_file"]),
+        pycurl.SSH_KEYFUNCTION: _JUDGES[values["ssh_new_host"]],
+    }
+    if values["ssh_key_file"]:
+        options[pycurl.SSH_PRIVATE_KEYFILE] = str(values["ssh_key_file"])
+    return options
+
+
+class _HostKeyJudge:
+    """Answers libcurl's question about a server's key (CURLOPT_SSH_KEYFUNCTION)."""
+
+    def __init__(self, new_host_answer: int) -> None:
+        self._new_host_answer = new_host_answer
+
+    def __call__(self, _known: object, _found: object, match: int) -> int:
+        """Return what libcurl shall do: a key that is not the stored one is never taken."""
+        if match == pycurl.KHMATCH_OK:
+            return int(pycurl.KHSTAT_FINE)
+        if match == pycurl.KHMATCH_MISMATCH:
+            return int(pycurl.KHSTAT_REJECT)
+        return self._new_host_answer
+
+
+#: One object each: requests with equal options share a configured handle.
+_JUDGES = {name: _HostKeyJudge(answer) for name, answer in _NEW_HOST_ANSWERS.items()}

@@ -1,0 +1,289 @@
+"""The protocol `rsync`: local directories, servers by ssh, and rsync daemons, by the program rsync.
+
+Names go to rsync by `--files-from`, one by one and ended by NUL: no shell sees them, here or there,
+and rsync takes them as they are, not as wildcards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import ClassVar
+
+from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.download.listing.rsync import read_rsync_list
+from biomaj_download.download.options import (
+    CHECKSUM_OPTIONS,
+    CONNECTION_OPTIONS,
+    RETRY_OPTIONS,
+    SSH_OPTIONS,
+    UNPACKING_OPTIONS,
+    Option,
+)
+from biomaj_download.errors import (
+    AccessDenied,
+    ConnectFailed,
+    DownloadError,
+    MissingLibrary,
+    OptionError,
+    PublishError,
+    RemoteFileMissing,
+    Stalled,
+    TimedOut,
+    TransferError,
+    UntrustedPeer,
+    mapped,
+)
+from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.transfer import shared
+from biomaj_download.transfer.outcome import redact
+from biomaj_download.transfer.partial import Part
+from biomaj_download.transfer.proxies import DIRECT, configured_proxy
+
+#: rsync's exit codes (rsync(1), EXIT VALUES), where they alone tell what happened.
+_BY_CODE: dict[int, type[DownloadError]] = {
+    10: ConnectFailed,
+    11: PublishError,
+    12: ConnectFailed,
+    30: Stalled,
+    35: Stalled,
+    255: ConnectFailed,
+}
+#: What rsync and ssh print, where the code alone does not tell.
+_BY_TEXT: tuple[tuple[str, type[DownloadError]], ...] = (
+    ("no space left on device", PublishError),
+    ("host key verification failed", UntrustedPeer),
+    ("remote host identification has changed", UntrustedPeer),
+    ("auth failed", AccessDenied),
+    ("permission denied", AccessDenied),
+    ("no such file or directory", RemoteFileMissing),
+    ("change_dir", RemoteFileMissing),
+    ("unknown module", RemoteFileMissing),
+    ("with a directory", RemoteFileMissing),
+)
+_HOST = re.compile(r"\w[\w.-]*|\[[0-9A-Fa-f:.]+\]")
+#: ssh refuses a key that is not the stored one in all of these.
+_NEW_HOSTS = {"reject": "yes", "accept": "accept-new", "add": "accept-new"}
+_PROXY = re.compile(r"(?:https?://)?(?P<address>[^/\s]+)/?")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where rsync reads from: `address`, and `root` below it; `options` are for the way there."""
+
+    address: str
+    host: str
+    root: str = ""
+    options: tuple[str, ...] = ()
+    is_daemon: bool = False
+
+
+class RSYNCDownload(DownloadInterface):
+    """Files below `rootdir` on `server`.
+
+    `rootdir` empty: a directory of this host, named by `server`. `server` as `rsync://host/module`
+    or `host::module`: a daemon, with `user:password`. Else by ssh, with the user's key.
+    """
+
+    OPTIONS: ClassVar[tuple[Option, ...]] = (
+        *RETRY_OPTIONS,
+        *UNPACKING_OPTIONS,
+        *CHECKSUM_OPTIONS,
+        *CONNECTION_OPTIONS,
+        *SSH_OPTIONS,
+    )
+
+    def __init__(self, server: str, rootdir: str) -> None:
+        super().__init__()
+        self.server = server
+        self.rootdir = rootdir or ""
+        self.protocol = "rsync"
+
+    @classmethod
+    def opened(
+        cls, protocol: str, server: str, remote_dir: str, http_patterns: HttpPatterns | None
+    ) -> RSYNCDownload:
+        """Return a downloader of the files below `remote_dir` on `server`."""
+        return cls(server, remote_dir)
+
+    def entries(self, directory: str = "") -> Listing:
+        """List a directory."""
+        source = self._source(self.rootdir)
+        path = directory.strip("/")
+        # The slash behind the name asks for what the directory holds; `.` is not written to.
+        options = ["--list-only", "--dirs", "--no-relative"]
+        answer = self._run(source, options, f"{path or '.'}/", ["."])
+        return read_rsync_list(os.fsdecode(answer))
+
+    def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
+        """Bring a file."""
+        started = time.monotonic()
+        with mapped({OSError: PublishError}, subject=str(part.path)):
+            part.create()
+        self._run(
+            self._source(remote_file.root or self.rootdir),
+            ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],
+            remote_file.name.lstrip("/"),
+            [str(part.path)],
+        )
+        with mapped({OSError: PublishError}, subject=str(part.path)):
+            status = part.path.stat()
+        return Transferred(
+            size_bytes=status.st_size,
+            modified_at=datetime.fromtimestamp(status.st_mtime, timezone.utc),
+            seconds=time.monotonic() - started,
+        )
+
+    def _source(self, rootdir: str) -> _Source:
+        """Return what rsync calls a root.
+
+        Raises:
+            OptionError: the server is none that rsync can be given.
+        """
+        if self.server.startswith("rsync://"):
+            host, _, module = self.server.removeprefix("rsync://").partition("/")
+            return self._daemon(host, f"{module}/{rootdir}")
+        host, separator, module = self.server.partition("::")
+        if separator:
+            return self._daemon(host, f"{module}/{rootdir}")
+        if not self.rootdir:
+            return _Source(f"{self.server.rstrip('/') or ''}/", "local://localhost")
+        if rootdir.startswith(":"):
+            return self._daemon(self.server, rootdir[1:])
+        return self._by_ssh(rootdir)
+
+    def _daemon(self, host: str, path: str) -> _Source:
+        name, port = _host_and_port(host)
+        user = (self.credentials or "").partition(":")[0]
+        account = f"{user}@" if user else ""
+        address = f"{name}:{port}" if port else name
+        # rsync 3.5.0's daemon loses files of a list whose root is not the module's.
+        module, _, root = re.sub("/{2,}", "/", path).strip("/").partition("/")
+        return _Source(
+            f"rsync://{account}{address}/{module}/",
+            f"rsync://{address}",
+            root,
+            (f"--contimeout={self._connect_seconds()}",),
+            is_daemon=True,
+        )
+
+    def _by_ssh(self, rootdir: str) -> _Source:
+        name, port = _host_and_port(self.server)
+        user, separator, _ = (self.credentials or "").partition(":")
+        if separator:
+            raise OptionError(
+                "rsync by ssh: expected credentials `user`, for ssh logs in by key, got a password"
+            )
+        account = f"{user}@" if user else ""
+        command = shlex.join(["ssh", *self._ssh_options(port)])
+        return _Source(
+            f"{account}{name}:{rootdir.rstrip('/')}/",
+            f"ssh://{name}:{port}",
+            options=("-e", command),
+        )
+
+    def _ssh_options(self, port: str) -> Sequence[str]:
+        """Return the words for ssh; what a bank does not set is as in the user's ssh_config."""
+        options = [
+            "BatchMode=yes",
+            f"ConnectTimeout={self._connect_seconds()}",
+            "ServerAliveInterval=30",
+        ]
+        hosts_file = self._values["ssh_hosts_file"]
+        policy = self._values["ssh_new_host"] if "ssh_new_host" in self.options else None
+        if policy == "accept":
+            # The known keys are read as the system's, and a new one is written nowhere.
+            options += [f"GlobalKnownHostsFile={hosts_file}", "UserKnownHostsFile=/dev/null"]
+        elif "ssh_hosts_file" in self.options:
+            options.append(f"UserKnownHostsFile={hosts_file}")
+        if policy is not None:
+            options.append(f"StrictHostKeyChecking={_NEW_HOSTS[policy]}")
+        words = [word for option in options for word in ("-o", option)]
+        if self._values["ssh_key_file"]:
+            words += ["-i", str(self._values["ssh_key_file"])]
+        return [*words, "-p", port] if port else words
+
+    def _run(
+        self, source: _Source, options: Sequence[str], name: str, target: Sequence[str]
+    ) -> bytes:
+        """Run rsync for one name below the source; return what it printed.
+
+        Raises:
+            DownloadError: it failed.
+        """
+        command = [
+            *("rsync", "--no-motd", "--8-bit-output", "--from0", "--files-from=-"),
+            f"--timeout={self.stall_seconds()}",
+            *source.options,
+            *options,
+            "--",
+            source.address,
+            *target,
+        ]
+        path = f"{source.root}/{name}" if source.root else name
+        subject = f"{source.host}/{path}"
+        with shared.turn(source.host, max_connections=self._values["max_connections"]):
+            try:
+                done = subprocess.run(  # noqa: S603  # words of ours; names come by its input
+                    command,
+                    input=os.fsencode(path) + b"\0",
+                    capture_output=True,
+                    timeout=self._time_limit_seconds,
+                    env=self._environment(source),
+                    check=False,
+                )
+            except FileNotFoundError as error:
+                raise MissingLibrary("protocol rsync: needs the program rsync") from error
+            except subprocess.TimeoutExpired as error:
+                raise TimedOut(f"{subject}: not done in {error.timeout} seconds") from error
+        if done.returncode:
+            raise _error_of(subject, done.returncode, os.fsdecode(done.stderr))
+        return done.stdout
+
+    def _connect_seconds(self) -> int:
+        return self._values["connect_timeout"] or shared.settings().connect_timeout_seconds
+
+    def _environment(self, source: _Source) -> Mapping[str, str]:
+        """Return the environment: numbers, texts and times in the one form that we read."""
+        environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+        user, _, password = (self.credentials or "").partition(":")
+        if source.is_daemon and user:
+            environment["RSYNC_PASSWORD"] = password
+        proxy = self.proxy or configured_proxy(source.address, shared.settings().proxies)
+        if proxy:
+            environment.pop("RSYNC_PROXY", None)
+        address = _PROXY.fullmatch(proxy or "")
+        if address and proxy != DIRECT:
+            account = f"{self.proxy_auth}@" if self.proxy and self.proxy_auth else ""
+            environment["RSYNC_PROXY"] = account + address["address"]
+        return environment
+
+
+def _host_and_port(server: str) -> tuple[str, str]:
+    """Return a host and its port, or "".
+
+    Raises:
+        OptionError: it is no host; what begins with `-` would be an option of ssh.
+    """
+    name, separator, port = server.rpartition(":")
+    if not separator or not port.isdecimal():
+        name, port = server, ""
+    if not _HOST.fullmatch(name):
+        raise OptionError(f"rsync: expected a server such as host or host:port, got {server!r}")
+    return name, port
+
+
+def _error_of(subject: str, code: int, text: str) -> DownloadError:
+    lines = [line for line in redact(text).splitlines() if line.strip()]
+    shown = "; ".join(lines[:3]) or f"rsync ended with code {code}"
+    lowered = text.lower()
+    for words, kind in _BY_TEXT:
+        if words in lowered:
+            return kind(f"{subject}: {shown}")
+    return _BY_CODE.get(code, TransferError)(f"{subject}: {shown} (code {code})")

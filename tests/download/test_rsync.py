@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import threading
+from functools import partial
+
+import pytest
+
+from biomaj_download.download.rsync import RSYNCDownload
+from biomaj_download.errors import (
+    AccessDenied,
+    ConnectFailed,
+    MissingLibrary,
+    OptionError,
+    PublishError,
+    RemoteFileMissing,
+    Stalled,
+    TimedOut,
+    UntrustedPeer,
+)
+from tests.contract.downloader import ONCE, DownloaderContract
+from tests.servers.sshd import SshServer
+
+
+class TestLocal(DownloaderContract):
+    @pytest.fixture
+    def root(self, tmp_path_factory):
+        return tmp_path_factory.mktemp("rsync")
+
+    @pytest.fixture
+    def open_downloader(self, root):
+        return lambda directory: RSYNCDownload(str(root / directory), "")
+
+
+class TestDaemon(DownloaderContract):
+    @pytest.fixture
+    def root(self, rsync_server):
+        return rsync_server.root
+
+    @pytest.fixture
+    def open_downloader(self, rsync_server):
+        return lambda directory: RSYNCDownload(rsync_server.url, directory)
+
+    def test_logs_in(self, rsync_server, bank):
+        address = f"rsync://{rsync_server.host}:{rsync_server.port}/private"
+        downloader = RSYNCDownload(address, bank)
+        downloader.set_credentials(f"{rsync_server.user}:{rsync_server.password}")
+
+        files, _ = downloader.list()
+
+        assert len(files) == 3
+
+    def test_raises_for_a_wrong_password_without_telling_it(self, rsync_server, bank):
+        address = f"rsync://{rsync_server.host}:{rsync_server.port}/private"
+        downloader = RSYNCDownload(address, bank)
+        downloader.set_options(ONCE)
+        downloader.set_credentials(f"{rsync_server.user}:wrong-secret")
+
+        with pytest.raises(AccessDenied) as raised:
+            downloader.list()
+
+        assert "wrong-secret" not in str(raised.value)
+
+    def test_takes_a_module_behind_the_host(self, rsync_server, bank, tmp_path):
+        server = f"{rsync_server.host}:{rsync_server.port}"
+        for downloader in (
+            RSYNCDownload(f"{server}::data", bank),
+            RSYNCDownload(server, f":data/{bank}"),
+        ):
+            files, _ = downloader.list()
+            assert len(files) == 3
+
+    def test_names_a_module_that_is_not_there(self, rsync_server):
+        downloader = RSYNCDownload(f"rsync://{rsync_server.host}:{rsync_server.port}/genomes", "/")
+        downloader.set_options(ONCE)
+
+        with pytest.raises(RemoteFileMissing, match="genomes"):
+            downloader.list()
+
+
+class TestSsh(DownloaderContract):
+    @pytest.fixture
+    def root(self, shell_server):
+        return shell_server.root
+
+    @pytest.fixture
+    def open_downloader(self, shell_server):
+        def opened(directory):
+            return by_ssh(shell_server, f"{shell_server.root}/{directory}")
+
+        return opened
+
+    def test_raises_for_a_wrong_key(self, shell_server, bank, tmp_path):
+        downloader = by_ssh(shell_server, f"{shell_server.root}/{bank}")
+        key = tmp_path / "key"
+        shutil.copy(shell_server.folder / "host_ed25519", key)
+        downloader.set_options({"ssh_key_file": str(key)})
+
+        with pytest.raises(AccessDenied, match="Permission denied"):
+            downloader.list()
+
+    def test_refuses_accepts_or_adds_an_unknown_host(self, downloader, tmp_path):
+        hosts_file = tmp_path / "known_hosts"
+        downloader.set_options({"ssh_hosts_file": str(hosts_file), "ssh_new_host": "reject"})
+        with pytest.raises(UntrustedPeer):
+            downloader.list()
+
+        downloader.set_options({"ssh_new_host": "accept"})
+        downloader.list()
+        assert not hosts_file.exists()
+
+        downloader.set_options({"ssh_new_host": "add"})
+        downloader.list()
+        assert hosts_file.exists()
+
+        downloader.set_options({"ssh_new_host": "reject"})
+        downloader.list()
+
+    @pytest.mark.parametrize("policy", ["reject", "accept", "add"])
+    def test_refuses_a_host_whose_key_has_changed(
+        self, downloader, shell_server, ssh_server, tmp_path, policy
+    ):
+        hosts_file = tmp_path / "known_hosts"
+        keys = ssh_server.known_hosts_file.read_text()
+        hosts_file.write_text(keys.replace(f":{ssh_server.port} ", f":{shell_server.port} "))
+        downloader.set_options({"ssh_hosts_file": str(hosts_file), "ssh_new_host": policy})
+
+        with pytest.raises(UntrustedPeer):
+            downloader.list()
+
+    def test_refuses_a_password(self, downloader):
+        downloader.set_credentials("me:secret")
+
+        with pytest.raises(OptionError, match="by key") as raised:
+            downloader.list()
+
+        assert "secret" not in str(raised.value)
+
+
+@pytest.fixture(scope="session")
+def shell_server(start_server):
+    return start_server(partial(SshServer, runs_commands=True))
+
+
+def by_ssh(server, directory) -> RSYNCDownload:
+    downloader = RSYNCDownload(f"{server.host}:{server.port}", directory)
+    downloader.set_credentials(server.user)
+    downloader.set_options(
+        {
+            **ONCE,
+            "ssh_hosts_file": str(server.known_hosts_file),
+            "ssh_key_file": str(server.key_file),
+        }
+    )
+    return downloader
+
+
+@pytest.fixture
+def silent_server():
+    """A server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept = []
+        thread = threading.Thread(target=lambda: kept.append(listener.accept()[0]))
+        thread.start()
+        yield listener.getsockname()[1]
+        with socket.socket() as last:
+            last.connect_ex(listener.getsockname())
+            thread.join()
+        for connection in kept:
+            connection.close()
+
+
+def test_rsync_is_ended_when_its_time_is_up(silent_server):
+    downloader = RSYNCDownload(f"rsync://127.0.0.1:{silent_server}/data", "/")
+    downloader.set_options(ONCE)
+    downloader.set_timeout(0.5)
+
+    with pytest.raises(TimedOut, match=r"0\.5 seconds"):
+        downloader.list()
+
+
+def test_rsync_gives_up_a_server_that_says_nothing(silent_server):
+    downloader = RSYNCDownload(f"rsync://127.0.0.1:{silent_server}/data", "/")
+    downloader.set_options({**ONCE, "low_speed_time": "1"})
+
+    with pytest.raises(Stalled):
+        downloader.list()
+
+
+def test_rsync_names_a_server_that_is_not_there():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        downloader = RSYNCDownload(f"rsync://127.0.0.1:{taken.getsockname()[1]}/data", "/")
+        downloader.set_options(ONCE)
+
+        with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1"):
+            downloader.list()
+
+
+@pytest.mark.parametrize("server", ["-oProxyCommand=touch /tmp/x", "a b", "", "host;ls"])
+def test_rsync_refuses_what_is_no_host(server):
+    downloader = RSYNCDownload(server, "/data")
+    downloader.set_options(ONCE)
+
+    with pytest.raises(OptionError, match="expected a server"):
+        downloader.list()
+
+
+def test_rsync_is_named_where_it_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(MissingLibrary, match="program rsync"):
+        RSYNCDownload(str(tmp_path), "").list()
+
+
+def test_rsync_follows_links(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "release-1").mkdir(parents=True)
+    (source / "release-1" / "a.dat").write_bytes(b"a")
+    (source / "current").symlink_to("release-1")
+    (source / "b.dat").symlink_to("release-1/a.dat")
+    downloader = RSYNCDownload(str(source), "")
+    files, directories = downloader.list()
+
+    downloader.match(["^b.dat$", "^current/a"], files, directories)
+    downloader.download(str(target))
+
+    assert (target / "b.dat").read_bytes() == b"a"
+    assert stat.S_ISREG(os.lstat(target / "b.dat").st_mode)
+    assert (target / "current" / "a.dat").read_bytes() == b"a"
+
+
+def test_rsync_tells_of_a_disk_that_is_full(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "big.dat").write_bytes(os.urandom(300_000))
+    downloader = RSYNCDownload(str(tmp_path / "source"), "")
+    downloader.set_files_to_download(["big.dat"])
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=64k none {small}"):
+        pytest.skip("cannot mount a small file system here")
+    try:
+        with pytest.raises(PublishError, match="No space"):
+            downloader.download(str(small))
+    finally:
+        os.system(f"umount {small}")
