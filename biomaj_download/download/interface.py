@@ -289,17 +289,30 @@ class DownloadInterface:
     def download_or_copy(
         self, available_files: Sequence[FileDict], root_dir: str, check_exists: bool = True
     ) -> None:
-        """Move files that the last release holds from `files_to_download` to `files_to_copy`."""
+        """Move files that the last release holds from `files_to_download` to `files_to_copy`.
+
+        The release has a file under the name that it was saved as.
+        """
         here = {face_of(file): file for file in available_files}
         self.files_to_copy = []
         missing: list[FileDict] = []
         for file in self.files_to_download:
-            known = here.get(face_of(file))
-            if known and (not check_exists or _stands_in(root_dir, known["name"])):
-                self.files_to_copy.append(known | {"root": root_dir})
+            saved = file | {"name": self.target_name(file)}
+            known = here.get(face_of(file)) or here.get(face_of(saved))
+            place = self._place_of(known, root_dir, check_exists) if known else None
+            if known and place:
+                copied = {"name": place, "save_as": file.get("save_as"), "root": root_dir}
+                self.files_to_copy.append(known | copied)
             else:
                 missing.append(file)
         self.files_to_download = missing
+
+    def _place_of(self, known: FileDict, root_dir: str, check_exists: bool) -> str | None:
+        """Return where a file of the last release lies in it: under its saved name, or its own."""
+        if not check_exists:
+            return str(known["name"])
+        places = (self.target_name(known), str(known["name"]))
+        return next((place for place in places if _stands_in(root_dir, place)), None)
 
     def download(self, local_dir: str, keep_dirs: bool = True) -> Sequence[FileDict]:
         """Bring all `files_to_download` home; return them, with `download_time` in seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import threading
@@ -75,6 +76,8 @@ class Sessions:
 
 
 def _new_session(account: Account) -> Any:
+    # The client's debug lines hold whole requests, passwords among them.
+    logging.getLogger("irods").setLevel(logging.INFO)
     tls: dict[str, Any] = {}
     if account.by_tls:
         tls = {

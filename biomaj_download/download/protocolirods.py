@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 import ssl
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,14 +20,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from threading import Event
 from typing import Any, ClassVar
+from xml.etree.ElementTree import ParseError
 
 from irods.exception import (
     CAT_INVALID_AUTHENTICATION,
     CAT_INVALID_USER,
     CAT_NO_ACCESS_PERMISSION,
     CAT_PASSWORD_EXPIRED,
+    OBJ_PATH_DOES_NOT_EXIST,
+    PAM_AUTH_PASSWORD_FAILED,
     DoesNotExist,
     NetworkException,
+    PycommandsException,
     iRODSException,
 )
 from irods.models import Collection, DataObject
@@ -51,6 +57,7 @@ from biomaj_download.errors import (
     OptionError,
     PublishError,
     RemoteFileMissing,
+    Stalled,
     TimedOut,
     TransferError,
     Truncated,
@@ -63,7 +70,8 @@ from biomaj_download.transfer.easy import AUTHORITIES_FILE
 from biomaj_download.transfer.partial import Part
 
 DEFAULT_PORT = 1247
-_CHUNK_BYTES = 4 * 1024 * 1024
+#: The client joins bytes: longer reads cost more than they save.
+_CHUNK_BYTES = 1024 * 1024
 #: A larger object is read in parts, side by side.
 PARALLEL_FROM_BYTES = 32 * 1024 * 1024
 PARTS = 4
@@ -73,12 +81,16 @@ _ERRORS: dict[type[Exception], type[DownloadError]] = {
     CAT_INVALID_AUTHENTICATION: AccessDenied,
     CAT_INVALID_USER: AccessDenied,
     CAT_PASSWORD_EXPIRED: AccessDenied,
+    PAM_AUTH_PASSWORD_FAILED: AccessDenied,
     CAT_NO_ACCESS_PERMISSION: AccessDenied,
     DoesNotExist: RemoteFileMissing,
+    OBJ_PATH_DOES_NOT_EXIST: RemoteFileMissing,
     NetworkException: ConnectFailed,
     ssl.SSLCertVerificationError: UntrustedPeer,
     OSError: ConnectFailed,
     iRODSException: TransferError,
+    PycommandsException: TransferError,
+    ParseError: TransferError,  # a name with a control character is no XML
 }
 
 
@@ -197,11 +209,21 @@ class IRODSDownload(DownloadInterface):
         host = f"irods://{account.host}:{account.port}"
         with shared.turn(host, max_connections=self._values["max_connections"]):
             try:
-                with mapped(_ERRORS, subject=f"{host}{subject}"):
-                    yield sessions.get(account)
-            except ConnectFailed:
-                sessions.forget(account)
-                raise
+                yield sessions.get(account)
+            except tuple(_ERRORS) as error:
+                raise self._ours(error, account, f"{host}{subject}") from error
+
+    def _ours(self, error: BaseException, account: Account, subject: str) -> DownloadError:
+        """Return what an error of iRODS means; the session is not used again after some."""
+        kind = next(ours for foreign, ours in _ERRORS.items() if isinstance(error, foreign))
+        if isinstance(error.__context__, TimeoutError):
+            kind = Stalled
+        if issubclass(kind, ConnectFailed | Stalled | AccessDenied):
+            sessions.forget(account)
+            # What failed to log in would keep its connection open as long as it is told.
+            traceback.clear_frames(error.__traceback__)
+        told = " ".join(str(word) for word in error.args if word)
+        return kind(f"{subject}: {type(error).__name__} {told}".rstrip())
 
     def _account(self) -> Account:
         """Return whom to log in; `set_param` wins over the credentials.
@@ -209,7 +231,8 @@ class IRODSDownload(DownloadInterface):
         Raises:
             OptionError: there is no user, or the port is none.
         """
-        given = self.param or {}
+        # BioMAJ core sends the text "None" for what a bank does not set.
+        given = {key: value for key, value in (self.param or {}).items() if value != "None"}
         user, _, password = (self.credentials or "").partition(":")
         zone = given.get("zone") or self.rootdir.strip("/").partition("/")[0]
         port = str(given.get("port") or DEFAULT_PORT)
@@ -284,13 +307,13 @@ class _Reading:
     def _read_range(self, wanted: range, write: Callable[[bytes], object]) -> None:
         with (
             self._downloader.lent_session(self._path) as session,
-            session.data_objects.open(self._path, "r") as source,
+            _opened(session, self._path) as source,
         ):
             source.seek(wanted.start)
             missing_bytes = len(wanted)
             while missing_bytes:
                 self._check_time()
-                chunk = source.read(min(missing_bytes, _CHUNK_BYTES))
+                chunk = source.conn.read_file(source.desc, min(missing_bytes, _CHUNK_BYTES))
                 if not chunk:
                     raise Truncated(f"{self._path}: ended {missing_bytes} bytes early")
                 with mapped({OSError: PublishError}, subject=str(self._part.path)):
@@ -302,6 +325,25 @@ class _Reading:
             raise Cancelled(f"{self._path}: the download was cancelled")
         if time.monotonic() > self._deadline:
             raise TimedOut(f"{self._path}: the bank's time is up")
+
+
+@contextmanager
+def _opened(session: Any, path: str) -> Iterator[Any]:
+    """Open an object, without the client's own buffer: that one waits for ever for a cut message.
+
+    After an error of the connection it is closed on this side alone: the server is not there.
+    """
+    source = session.data_objects.open(path, "r").detach()
+    try:
+        yield source
+    except (NetworkException, OSError):
+        source.conn.socket.close()
+        io.RawIOBase.close(source)
+        raise
+    except BaseException:
+        source.close()
+        raise
+    source.close()
 
 
 def _joined(*parts: str) -> str:

@@ -139,6 +139,24 @@ def test_files_of_the_last_release_are_copied_and_the_rest_is_downloaded(tmp_pat
     assert names == ["changed.dat", "lost.dat"]
 
 
+@pytest.mark.parametrize("listed_as", ["/sub/a.dat", "renamed.dat"])
+def test_a_renamed_file_of_the_last_release_is_copied_under_its_new_name(tmp_path, listed_as):
+    last = tmp_path / "last"
+    last.mkdir()
+    (last / "renamed.dat").write_text("same")
+    face = {"year": 2024, "month": 1, "day": 2, "size": 4}
+    downloader = LocalDownload("/nowhere")
+    downloader.set_files_to_download([{"name": "/sub/a.dat", "save_as": "renamed.dat", **face}])
+
+    downloader.download_or_copy([{"name": listed_as, "save_as": "renamed.dat", **face}], str(last))
+
+    assert downloader.files_to_download == []
+    copier = LocalDownload(str(last))
+    copier.set_files_to_download(downloader.files_to_copy)
+    copier.download(str(tmp_path / "new"))
+    assert (tmp_path / "new" / "renamed.dat").read_text() == "same"
+
+
 def test_set_permissions_sets_the_day(tmp_path):
     path = tmp_path / "a"
     path.write_text("")

@@ -22,8 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +35,6 @@ SYS_UNMATCHED_API_NUM = -12000
 SYS_NO_API_PRIV = -13000
 SYS_FILE_DESC_OUT_OF_RANGE = -19000
 OBJ_PATH_DOES_NOT_EXIST = -358000
-UNIX_FILE_OPEN_ERR = -510000
 CAT_NO_ROWS_FOUND = -808000
 CAT_INVALID_ARGUMENT = -816000
 CAT_NO_ACCESS_PERMISSION = -818000
@@ -62,14 +60,15 @@ class Replica:
     checksum: str | None = None
 
 
+@dataclass(eq=False)
 class IrodsServer:
     """Serves the files below `root` as the collection `home`, `/<zone>/home/<user>`.
 
     `pam_password`: for pam_password; what a client gets for it is a native password from then on.
+    `policy`: the server's side of the negotiation: CS_NEG_REQUIRE, _DONT_CARE or _REFUSE.
+    `version`: below rods4.3.0 clients log in the old way; below rods4.2.9 no get() is parallel.
     `with_checksums` False: the catalogue knows no checksum until a client asks for one.
     `wrong_checksums`: what is told instead, by logical path. `replicas`: more of them, likewise.
-    `policy`: the server's side of the negotiation, CS_NEG_REQUIRE, _DONT_CARE or _REFUSE.
-    `version`: below rods4.3.0 clients log in the old way; below rods4.2.9 no get() is parallel.
     `cut_after_bytes`: when a transfer (an open to its close) comes to so many bytes, cut the
     connection there, within a message; the next `cuts_left` transfers, then no more.
     `cut_with_reset` False: end the connection in order, which the client's reads hang on.
@@ -77,37 +76,29 @@ class IrodsServer:
     `connections`, `logins`: how many there were. `requests`: the names of the APIs called.
     """
 
-    host = "127.0.0.1"
+    zone: str = "tempZone"
+    user: str = "biomaj"
+    password: str = "irods-secret"
+    tls: Certificate | None = None
+    _: KW_ONLY
+    pam_password: str = "pam-secret"
+    policy: str = ""
+    version: str = "rods4.3.2"
+    with_checksums: bool = True
+    wrong_checksums: dict[str, str] = field(default_factory=dict)
+    replicas: dict[str, list[Replica]] = field(default_factory=dict)
+    cut_after_bytes: int | None = None
+    cuts_left: int = 1
+    cut_with_reset: bool = True
+    stall_seconds: float = 0
+    connections: int = field(default=0, init=False)
+    logins: int = field(default=0, init=False)
+    requests: list[str] = field(default_factory=list, init=False)
 
-    def __init__(
-        self,
-        zone: str = "tempZone",
-        user: str = "biomaj",
-        password: str = "irods-secret",
-        tls: Certificate | None = None,
-        *,
-        pam_password: str = "pam-secret",
-        with_checksums: bool = True,
-    ) -> None:
-        self.zone, self.user, self.password = zone, user, password
-        self.pam_password = pam_password
-        self.with_checksums = with_checksums
-        self.wrong_checksums: dict[str, str] = {}
-        self.replicas: dict[str, list[Replica]] = {}
-        self.policy = "CS_NEG_REQUIRE" if tls else "CS_NEG_REFUSE"
-        self.version = "rods4.3.2"
-        self.cut_after_bytes: int | None = None
-        self.cuts_left = 1
-        self.cut_with_reset = True
-        self.stall_seconds: float = 0
-        self.connections = 0
-        self.logins = 0
-        self.requests: list[str] = []
-        self.ca_file = tls.ca_file if tls else None
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        if tls:
-            self.context.load_cert_chain(tls.cert_file, tls.key_file)
-        self.home = f"/{zone}/home/{user}"
+    def __post_init__(self) -> None:
+        self.policy = self.policy or ("CS_NEG_REQUIRE" if self.tls else "CS_NEG_REFUSE")
+        self.ca_file = self.tls.ca_file if self.tls else None
+        self.home = f"/{self.zone}/home/{self.user}"
         self.root = Path(tempfile.mkdtemp(prefix="irods-"))
         self.temporary_passwords: set[str] = set()
         self.closing = threading.Event()
@@ -119,6 +110,11 @@ class IrodsServer:
         self.port = int(self._listener.server_address[1])
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
         self._thread.start()
+
+    @property
+    def host(self) -> str:
+        """Return the address served on."""
+        return "127.0.0.1"
 
     def close(self) -> None:
         """Stop, end every connection, wait for its thread and remove the files."""
@@ -337,8 +333,8 @@ def _selected(server: IrodsServer, message: str) -> list[tuple[str, ...]]:
     used = {*numbers, *(number for number, _ in conditions)}
     if used & _WITHOUT_ROWS:
         return []
-    met = partial(_matching, server, conditions, wants_objects=min(used) < 500)
-    rows = list(dict.fromkeys(tuple(row.text(number) for number in numbers) for row in met()))
+    matching = _matching(server, conditions, wants_objects=min(used) < 500)
+    rows = list(dict.fromkeys(tuple(map(row.text, numbers)) for row in matching))
     for place, order in reversed(list(enumerate(_ints(columns, "ivalue")))):
         if order in _ORDERS:
             rows.sort(key=lambda row: _sortable(row[place]), reverse=_ORDERS[order])
@@ -348,21 +344,22 @@ def _selected(server: IrodsServer, message: str) -> list[tuple[str, ...]]:
 def _matching(
     server: IrodsServer, conditions: list[tuple[int, str]], *, wants_objects: bool
 ) -> Iterator[_Row]:
-    of_collections = [entry for entry in conditions if entry[0] in _OF_THE_COLLECTION]
-    of_objects = [entry for entry in conditions if entry[0] not in _OF_THE_COLLECTION]
+    def suits(row: _Row, *, as_collection: bool) -> bool:
+        return all(
+            _meets(condition, row.text(number))
+            for number, condition in conditions
+            if (number in _OF_THE_COLLECTION) == as_collection
+        )
+
     for path, folder in server.collections():
         collection = _Row(server, path, folder)
-        if not all(_meets(text, collection.text(number)) for number, text in of_collections):
-            continue
-        rows = _objects(server, path, folder) if wants_objects else [collection]
-        for row in rows:
-            if all(_meets(text, row.text(number)) for number, text in of_objects):
-                yield row
+        if suits(collection, as_collection=True):
+            rows = _objects(server, path, folder) if wants_objects else [collection]
+            yield from (row for row in rows if suits(row, as_collection=False))
 
 
 def _objects(server: IrodsServer, path: str, folder: Path) -> Iterator[_Row]:
-    files = sorted(folder.iterdir()) if path.startswith(server.home) else []
-    for file in files:
+    for file in sorted(folder.iterdir()) if path.startswith(server.home) else []:
         if file.is_file():
             for replica in (None, *server.replicas.get(f"{path}/{file.name}", ())):
                 yield _Row(server, path, folder, file, replica)
@@ -462,17 +459,22 @@ class _Connection(socketserver.BaseRequestHandler):
         names = {"relVersion": self.owner.version, "apiVersion": "d"}
         version = _structure("Version_PI", status=0, **names, reconnPort=0, reconnAddr="", cookie=1)
         self.socket.sendall(_Reply(body=version).packed("RODS_VERSION"))
-        if uses_tls:
-            self._start_tls()
-        return True
+        return self._starts_tls() if uses_tls else True
 
-    def _start_tls(self) -> None:
+    def _starts_tls(self) -> bool:
         """Handshake, then take a header of settings and the secret: Connection.ssl_startup."""
+        if not self.owner.tls:
+            return False
         self.server.sockets.discard(self.socket)
-        self.socket = self.owner.context.wrap_socket(self.socket, server_side=True)
-        self.server.sockets.add(self.socket)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.owner.tls.cert_file, self.owner.tls.key_file)
+        wrapped = context.wrap_socket(self.socket, True, do_handshake_on_connect=False)
+        self.socket = wrapped
+        self.server.sockets.add(wrapped)
+        wrapped.do_handshake()
         self._take_header()  # its lengths are the settings: no body follows
         self._take(_int(self._take_header(), "msgLen"))
+        return True
 
     def _answer(self) -> bool:
         kind, number, body = self._take_message()
@@ -552,9 +554,8 @@ class _Connection(socketserver.BaseRequestHandler):
             self.statements[following] = rows[limit:]
         numbers = _ints(_part(body, "InxIvalPair_PI"), "inx") if page else []
         results = [
-            _structure("SqlResult_PI", *values, attriInx=number, reslen=1024)
-            for number, column in zip(numbers, zip(*page, strict=True), strict=True)
-            for values in [[_element("value", value) for value in column]]
+            _structure("SqlResult_PI", *(_element("value", row[place]) for row in page), attriInx=n)
+            for place, n in enumerate(numbers)
         ]
         counts = {"rowCnt": len(page), "attriCnt": len(numbers), "continueInx": following}
         return _Reply(body=_structure("GenQueryOut_PI", *results, **counts, totalRowCount=0))
@@ -571,12 +572,8 @@ class _Connection(socketserver.BaseRequestHandler):
         path = _text(body, "objPath")
         if _int(body, "openFlags"):
             raise _IrodsError(CAT_NO_ACCESS_PERMISSION)
-        try:
-            file = self.owner.file_of(path).open("rb")
-        except OSError as error:
-            raise _IrodsError(UNIX_FILE_OPEN_ERR - (error.errno or 0)) from error
         descriptor = max(self.opened, default=2) + 1
-        self.opened[descriptor] = _Opened(path, file)
+        self.opened[descriptor] = _Opened(path, self.owner.file_of(path).open("rb"))
         return _Reply(descriptor)
 
     def _object(self, descriptor: int) -> _Opened:
