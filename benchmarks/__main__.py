@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import bigfile, client, messages, protocols
+from benchmarks import bigfile, client, listing, messages, protocols
 from benchmarks.site import Site, site
 
 RESULTS = Path(__file__).parent / "results" / "loopback.md"
@@ -19,6 +19,7 @@ def full(at: Site) -> list[str]:
         client.measure(at, files=500),
         protocols.measure(at, files=1000),
         bigfile.measure(at, size_bytes=2 << 30, runs=5),
+        listing.measure(at, entries=100_000, runs=3),
     ]
 
 
@@ -29,6 +30,7 @@ def smoke(at: Site) -> list[str]:
         client.measure(at, files=20),
         protocols.measure(at, files=20),
         bigfile.measure(at, size_bytes=8 << 20, runs=1),
+        listing.measure(at, entries=1000, runs=1),
     ]
 
 

@@ -40,8 +40,10 @@ def dated(given: FileDict) -> FileDict:
     return given | {"year": today.year, "month": today.month, "day": today.day}
 
 
-def file_of(given: Mapping[str, Any]) -> RemoteFile:
+def file_of(given: Mapping[str, Any], *, size_is_exact: bool = False) -> RemoteFile:
     """Return the file that a dict describes; numbers may come as text.
+
+    `size_is_exact`: a size of 0 is one, not an unknown one.
 
     Raises:
         OptionError: the dict has no name, or a number is none.
@@ -54,8 +56,8 @@ def file_of(given: Mapping[str, Any]) -> RemoteFile:
         root=given.get("root") or "",
         save_as=given.get("save_as") or None,
         url=given.get("url") or "",
-        size_bytes=_number(given, "size") or None,
-        size_is_exact=False,
+        size_bytes=_number(given, "size") if size_is_exact else _number(given, "size") or None,
+        size_is_exact=size_is_exact,
         day=day_of(given),
         hash=given.get("hash"),
         md5=given.get("md5"),

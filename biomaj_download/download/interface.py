@@ -271,7 +271,7 @@ class DownloadInterface:
         """
         self.logger.debug("matching patterns=%s files=%d", patterns, len(file_list))
         top = Listing(
-            files=tuple(self._vague.get(entry["name"]) or file_of(entry) for entry in file_list),
+            files=tuple(self._listed_file(entry) for entry in file_list),
             directories=tuple(file_of(entry) for entry in dir_list or ()),
         )
         if not submatch:
@@ -281,6 +281,10 @@ class DownloadInterface:
             self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
             raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
+
+    def _listed_file(self, entry: FileDict) -> RemoteFile:
+        """Return a file as the last listing told it, which may have left something open."""
+        return self._vague.get(entry.get("name", "")) or file_of(entry, size_is_exact=True)
 
     def completed(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
         """Return files with what their listing left vague, where the server can be asked for it."""

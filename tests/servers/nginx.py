@@ -30,20 +30,28 @@ http {{
   server {{
     listen {host}:{port};
     listen {host}:{https_port} ssl;
+    listen {other_host}:{https_port} ssl;
     ssl_certificate {tls.cert_file};
     ssl_certificate_key {tls.key_file};
     root {root};
     autoindex on;
+    location /rounded/ {{ alias {root}/; autoindex_exact_size off; }}
+    location /json/ {{ alias {root}/; autoindex_format json; }}
   }}
 }}
 """
 
 
 class NginxServer(Server):
-    """nginx; `root` is its documents, `access_log` has `connection method path status` a line."""
+    """nginx; `root` is its documents, which `/rounded/` and `/json/` list in other ways.
+
+    `access_log` has `connection method path status` a line.
+    """
 
     program = "nginx"
     package = "nginx"
+    #: The certificate is not made out for this one.
+    other_host = "127.0.0.2"
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +67,7 @@ class NginxServer(Server):
                 user="user root;" if os.geteuid() == 0 else "",
                 folder=self.folder,
                 host=self.host,
+                other_host=self.other_host,
                 port=self.port,
                 https_port=self.https_port,
                 tls=certificate,
