@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,9 @@ from tests.servers.redis import RedisServer
 from tests.servers.rsyncd import RsyncServer
 from tests.servers.sshd import SshServer
 from tests.servers.vsftpd import Tls, VsftpdServer
+
+#: Slow enough for a connection to be cut in the middle of a file.
+SLOW_BYTES_A_SECOND = 2_000_000
 
 
 def pytest_sessionstart():
@@ -88,6 +92,21 @@ def ftps_server(start_server):
 @pytest.fixture(scope="session")
 def ftps_implicit_server(start_server):
     return start_server(VsftpdServer, Tls.IMPLICIT)
+
+
+@pytest.fixture(scope="session")
+def slow_ftp_server(start_server):
+    return start_server(partial(VsftpdServer, bytes_a_second=SLOW_BYTES_A_SECOND))
+
+
+@pytest.fixture(scope="session")
+def slow_ftps_server(start_server):
+    return start_server(partial(VsftpdServer, Tls.EXPLICIT, bytes_a_second=SLOW_BYTES_A_SECOND))
+
+
+@pytest.fixture(scope="session")
+def slow_ftps_implicit_server(start_server):
+    return start_server(partial(VsftpdServer, Tls.IMPLICIT, bytes_a_second=SLOW_BYTES_A_SECOND))
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,128 @@ from __future__ import annotations
 import os
 from datetime import date, datetime, timezone
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
 from biomaj_download.download.direct import DirectFTPDownload, DirectHTTPDownload
 from biomaj_download.errors import OptionError, RemoteFileMissing
-from tests.contract.downloader import ONCE
+from tests.contract.downloader import (
+    ONCE,
+    WRONG_PASSWORD,
+    FetchContract,
+    FtpNetworkContract,
+    NetworkContract,
+    with_password,
+)
 from tests.servers.faulty_http import Answer
 
 MODIFIED = datetime(2023, 5, 6, 12, tzinfo=timezone.utc).timestamp()
+
+
+class DirectContract(NetworkContract, FetchContract):
+    """One file of a server whose address is known."""
+
+    def wanted(self, bank, name):
+        return {"name": f"{bank}/{name}", "save_as": name}
+
+
+class DirectFtpContract(FtpNetworkContract, DirectContract):
+    """Direct FTP; `ftp_options(server)` are what it needs."""
+
+    PROTOCOL: ClassVar[str]
+
+    @pytest.fixture
+    def root(self, server):
+        return server.root
+
+    @pytest.fixture
+    def port(self, server):
+        return server.port
+
+    @pytest.fixture
+    def open_at(self, server, slow_server):
+        def opened(_directory, port):
+            downloader = DirectFTPDownload(self.PROTOCOL, f"127.0.0.1:{port}", "/")
+            trusted = slow_server if port == slow_server.port else server
+            downloader.set_options({"ssl_server_cert": str(trusted.ca_file)})
+            return downloader
+
+        return opened
+
+    @pytest.fixture
+    def locked_out(self, open_downloader, server):
+        return with_password(open_downloader, f"{server.user}:{WRONG_PASSWORD}")
+
+
+class TestDirectFtp(DirectFtpContract):
+    PROTOCOL = "ftp"
+
+    @pytest.fixture
+    def server(self, ftp_server):
+        return ftp_server
+
+    @pytest.fixture
+    def slow_server(self, slow_ftp_server):
+        return slow_ftp_server
+
+
+class TestDirectFtps(DirectFtpContract):
+    PROTOCOL = "ftps"
+
+    @pytest.fixture
+    def server(self, ftps_implicit_server):
+        return ftps_implicit_server
+
+    @pytest.fixture
+    def slow_server(self, slow_ftps_implicit_server):
+        return slow_ftps_implicit_server
+
+
+class DirectHttpContract(DirectContract):
+    """Direct HTTP: an address is taken as it stands, so what it must not hold is encoded."""
+
+    PROTOCOL: ClassVar[str]
+
+    @pytest.fixture
+    def root(self, nginx):
+        return nginx.root
+
+    @pytest.fixture
+    def open_at(self, nginx):
+        def opened(directory, port):
+            rootdir = "/private" if directory.startswith("private/") else ""
+            downloader = DirectHTTPDownload(self.PROTOCOL, f"127.0.0.1:{port}", rootdir)
+            downloader.set_options({"ssl_server_cert": str(nginx.ca_file)})
+            return downloader
+
+        return opened
+
+    @pytest.fixture
+    def locked_out(self, open_downloader, nginx):
+        return with_password(
+            lambda bank: open_downloader(f"private/{bank}"), f"{nginx.user}:{WRONG_PASSWORD}"
+        )
+
+    def wanted(self, bank, name):
+        return {"name": f"{bank}/{quote(name)}", "save_as": name}
+
+
+class TestDirectHttp(DirectHttpContract):
+    PROTOCOL = "http"
+
+    @pytest.fixture
+    def port(self, nginx):
+        return nginx.port
+
+
+class TestDirectHttps(DirectHttpContract):
+    PROTOCOL = "https"
+
+    @pytest.fixture
+    def port(self, nginx):
+        return nginx.https_port
 
 
 @pytest.fixture

@@ -19,7 +19,13 @@ from biomaj_download.errors import (
     TimedOut,
     UntrustedPeer,
 )
-from tests.contract.downloader import ONCE, TWICE_AT_ONCE, DownloaderContract
+from tests.contract.downloader import (
+    ONCE,
+    TWICE_AT_ONCE,
+    WRONG_PASSWORD,
+    DownloaderContract,
+    NetworkContract,
+)
 from tests.servers.irods import IrodsServer
 from tests.servers.tls import issue_certificate
 
@@ -48,25 +54,22 @@ def by_irods(server, directory="", **params):
     return downloader
 
 
-class TestIrods(DownloaderContract):
+class TestIrods(NetworkContract, DownloaderContract):
     @pytest.fixture
     def root(self, irods):
         return irods.root
 
     @pytest.fixture
-    def open_downloader(self, irods):
-        return lambda directory: by_irods(irods, directory)
+    def port(self, irods):
+        return irods.port
 
+    @pytest.fixture
+    def open_at(self, irods):
+        return lambda directory, port: by_irods(irods, directory, port=str(port))
 
-def test_irods_raises_for_a_wrong_password_without_telling_it(irods):
-    downloader = by_irods(irods, password="wrong-secret")
-    downloader.set_options(TWICE_AT_ONCE)
-
-    with pytest.raises(AccessDenied, match="CAT_INVALID_AUTHENTICATION") as raised:
-        downloader.list()
-
-    assert "wrong-secret" not in str(raised.value)
-    assert downloader.retryer.statistics["attempt_number"] == 2
+    @pytest.fixture
+    def locked_out(self, irods):
+        return lambda directory: by_irods(irods, directory, password=WRONG_PASSWORD)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ http {{
     ssl_certificate_key {tls.key_file};
     root {root};
     autoindex on;
+    location /private/ {{
+      alias {root}/;
+      auth_basic "private";
+      auth_basic_user_file {folder}/passwords;
+    }}
     location /rounded/ {{ alias {root}/; autoindex_exact_size off; }}
     location /json/ {{ alias {root}/; autoindex_format json; }}
   }}
@@ -45,13 +50,15 @@ http {{
 class NginxServer(Server):
     """nginx; `root` is its documents, which `/rounded/` and `/json/` list in other ways.
 
-    `access_log` has `connection method path status` a line.
+    `/private/` wants `user` and `password`. `access_log`: `connection method path status` a line.
     """
 
     program = "nginx"
     package = "nginx"
     #: The certificate is not made out for this one.
     other_host = "127.0.0.2"
+    user = "biomaj"
+    password = "web-secret"
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,6 +68,7 @@ class NginxServer(Server):
         self.access_log = self.folder / "access.log"
         certificate = issue_certificate(self.folder)
         self.ca_file: Path = certificate.ca_file
+        (self.folder / "passwords").write_text(f"{self.user}:{{PLAIN}}{self.password}\n")
         self._config_path = self.folder / "nginx.conf"
         self._config_path.write_text(
             CONFIG.format(

@@ -14,7 +14,7 @@ SERVICE_FOLDER = Path("/etc/pam.d")
 
 # pam_exec would need no package, but vsftpd takes the end of its child for the end of a session.
 SERVICE = """\
-auth required pam_pwdfile.so pwdfile={passwords}
+auth required pam_pwdfile.so nodelay pwdfile={passwords}
 account required pam_permit.so
 session required pam_permit.so
 """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 
 from tests.servers.pam import PamService
 from tests.servers.process import Server
@@ -32,6 +36,8 @@ seccomp_sandbox=NO
 use_localtime=NO
 xferlog_enable=YES
 log_ftp_protocol=YES
+delay_failed_login=0
+anon_max_rate={rate}
 vsftpd_log_file={server.log_path}
 """
 
@@ -64,7 +70,7 @@ class VsftpdServer(Server):
     user = "biomaj"
     password = "ftp-secret"
 
-    def __init__(self, tls: Tls = Tls.NONE) -> None:
+    def __init__(self, tls: Tls = Tls.NONE, *, bytes_a_second: int = 0) -> None:
         super().__init__()
         self.tls = tls
         self.root = self.folder / "root"
@@ -74,7 +80,7 @@ class VsftpdServer(Server):
         certificate = issue_certificate(self.folder)
         self.ca_file = certificate.ca_file
         service = f"biomaj-test-vsftpd-{self.port}"
-        config = CONFIG.format(server=self, service=service)
+        config = CONFIG.format(server=self, service=service, rate=bytes_a_second)
         if tls is not Tls.NONE:
             implicit = "YES" if tls is Tls.IMPLICIT else "NO"
             config += TLS_CONFIG.format(tls=certificate, implicit=implicit)
@@ -88,8 +94,26 @@ class VsftpdServer(Server):
         scheme = "ftps" if self.tls is Tls.IMPLICIT else "ftp"
         return f"{scheme}://{self.host}:{self.port}"
 
+    def cut_sessions(self) -> None:
+        """End all sessions at once, as a failing network would; the server goes on."""
+        assert self._process is not None
+        for child in _children_of(self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
     def command(self) -> list[str]:
         return [self.program_path, str(self.folder / "vsftpd.conf")]
 
     def is_ready(self) -> bool:
         return super().is_ready() if self.tls is Tls.IMPLICIT else self.answers(b"", b"220")
+
+
+def _children_of(pid: int) -> list[int]:
+    """Return the processes below one, the deepest first."""
+    told = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    below: list[int] = []
+    for child in map(int, told):
+        with suppress(OSError):
+            below += _children_of(child)
+        below.append(child)
+    return below
