@@ -151,14 +151,16 @@ class CurlDownload(DownloadInterface):
             if not isinstance(error, TransferError) or error.reply not in _NO_HEAD:
                 return file
             size_bytes, modified_at = self._size_by_range(file), None
-        if size_bytes is None:
+        if size_bytes is None and modified_at is None:
             return file
+        is_exact = size_bytes is not None or file.size_is_exact
+        size_bytes = file.size_bytes if size_bytes is None else size_bytes
         day = file.day or (modified_at.astimezone().date() if modified_at else None)
         name = file.name.rpartition("/")[2]
         return replace(
             file,
             size_bytes=size_bytes,
-            size_is_exact=True,
+            size_is_exact=is_exact,
             day=day,
             hash=identity_hash(name, size_bytes, day),
         )
