@@ -215,7 +215,8 @@ class CurlDownload(DownloadInterface):
             TransferError: the transfer failed.
         """
         result = engine().move(request)
-        if self.is_http() and result.status != HTTPStatus.OK:
+        # A redirection may have led to an FTP server, whose replies are others.
+        if result.effective_url.startswith("http") and result.status != HTTPStatus.OK:
             raise status_error(redact_url(request.url), result.status)
         return result
 

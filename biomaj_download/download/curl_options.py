@@ -104,7 +104,7 @@ def libcurl_options(protocol: str, values: Mapping[str, Any]) -> dict[int, Any]:
     if protocol.startswith("ftp"):
         options[pycurl.FTP_FILEMETHOD] = _FTP_METHODS[values["ftp_method"]]
         options[pycurl.FTP_USE_EPSV] = int(values["ftp_epsv"])
-    if protocol in ("https", "ftps"):
+    if protocol in ("http", "https", "ftps"):  # a redirection may lead from http to https
         options |= _tls_options(values)
     if protocol == "ftps":
         options[pycurl.FTP_SSL] = pycurl.FTPSSL_ALL

@@ -1,0 +1,78 @@
+"""An FTP server with MLSD, which vsftpd has not: pyftpdlib, in a thread of the tests."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
+from typing_extensions import Self
+
+
+class PyftpdServer:
+    """pyftpdlib; `commands` are those it got, `most_connections` the most at one time.
+
+    `without`: commands that it does not have.
+    """
+
+    host = "127.0.0.1"
+    user = "biomaj"
+    password = "ftp-secret"
+
+    def __init__(self, *, without: tuple[str, ...] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="biomaj-test-pyftpd-"))
+        self.root = self.folder / "root"
+        self.root.mkdir()
+        self.commands: list[str] = []
+        self.most_connections = 0
+        authorizer = DummyAuthorizer()
+        authorizer.add_anonymous(str(self.root))
+        authorizer.add_user(self.user, self.password, str(self.root))
+        known = {name: how for name, how in FTPHandler.proto_cmds.items() if name not in without}
+        attributes = {
+            "authorizer": authorizer,
+            "log_prefix": "",
+            "owner": self,
+            "proto_cmds": known,
+            "auth_failed_timeout": 0,
+            "pre_process_command": _record,
+        }
+        self._server = FTPServer((self.host, 0), type("Handler", (FTPHandler,), attributes))
+        self.port = int(self._server.address[1])
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def connected(self) -> None:
+        """Count the connections that there are now."""
+        now = sum(isinstance(one, FTPHandler) for one in self._server.ioloop.socket_map.values())
+        self.most_connections = max(self.most_connections, now)
+
+    def close(self) -> None:
+        """End the thread and all connections, and remove the folder."""
+        self._ended.set()
+        self._thread.join()
+        shutil.rmtree(self.folder)
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            self._server.serve_forever(timeout=0.05, blocking=False, handle_exit=False)
+        self._server.close_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _record(handler: Any, line: str, command: str, argument: str) -> None:
+    """Note a command before it is obeyed."""
+    handler.owner.commands.append(line)
+    handler.owner.connected()
+    FTPHandler.pre_process_command(handler, line, command, argument)
