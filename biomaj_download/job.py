@@ -41,6 +41,11 @@ class RemoteFile:
     user: str = ""
     format: str = ""
 
+    @property
+    def is_vague(self) -> bool:
+        """Say whether something is open that BioMAJ compares: the exact size, or the day."""
+        return self.size_bytes is None or not self.size_is_exact or self.day is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:

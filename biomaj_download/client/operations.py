@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from biomaj_download.download.filedict import file_of
+from biomaj_download.download.filedict import file_of, target_name
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.errors import OptionError, OptionTypeError
 from biomaj_download.job import Kind
@@ -48,7 +48,7 @@ def operations_of(
         operation = wire.Operation()
         operation.CopyFrom(frame)
         # An old consumer takes no save_as for an empty one: it is always told.
-        named = file_of({**file, "save_as": downloader.target_name(file)})
+        named = file_of({**file, "save_as": target_name(file)})
         fill_file(operation.download.remote_file.files.add(), named)
         yield operation
 

@@ -16,7 +16,7 @@ import pycurl
 
 from biomaj_download.archives import is_compressed
 from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
-from biomaj_download.download.interface import DownloadInterface, is_vague
+from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.download.listing.ftp import read_directory
 from biomaj_download.download.listing.http import read_index
@@ -134,7 +134,7 @@ class CurlDownload(DownloadInterface):
                 self.request(self.file_url(file), head_only=True, most_seconds=SIZE_SECONDS)
             )
             for place, file in enumerate(files)
-            if is_vague(file)
+            if file.is_vague
         }
         return [
             self._sized(file, asked[place]) if place in asked else file

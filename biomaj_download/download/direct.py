@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 from biomaj_download.checksums import Digest
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
-from biomaj_download.download.interface import one_file
 from biomaj_download.errors import BadStatus, OptionError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
@@ -45,7 +44,7 @@ class DirectFTPDownload(CurlDownload):
         Raises:
             OptionError: there are more.
         """
-        super().set_files_to_download([one_file(files)])
+        super().set_files_to_download([_one_file(files)])
         file = self.files_to_download[0]
         if not file["save_as"]:
             file["save_as"] = self.save_as or self.default_name(file["name"])
@@ -160,3 +159,16 @@ def _face(file: RemoteFile) -> str:
     """Return what stays the same while the file does."""
     face = f"{file.name} {file.size_bytes} {file.day}"
     return hashlib.md5(face.encode(), usedforsecurity=False).hexdigest()
+
+
+def _one_file(files: Sequence[FileDict | str] | FileDict | str) -> FileDict | str:
+    """Return the only file; direct protocols take one name or dict.
+
+    Raises:
+        OptionError: there are more, or none.
+    """
+    if isinstance(files, str | dict):
+        return files
+    if len(files) != 1:
+        raise OptionError(f"direct download: expected one file, got {len(files)}")
+    return files[0]

@@ -81,6 +81,11 @@ def face_of(given: Mapping[str, Any]) -> tuple[object, ...]:
     return (str(given.get("name", "")).lstrip("/"), day_of(given), _number(given, "size"))
 
 
+def target_name(given: Mapping[str, Any]) -> str:
+    """Return the name that a file gets below the download directory."""
+    return str(given.get("save_as") or given["name"])
+
+
 def _number(given: Mapping[str, Any], key: str) -> int:
     value = given.get(key) or 0
     try:

@@ -6,18 +6,12 @@ listing, matching, retries, verification and publication are done here, the same
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import lru_cache
 from pathlib import Path
-from threading import Lock
-from typing import Any, ClassVar
-
-import tenacity
+from typing import Any
 
 from biomaj_download.checksums import Digest, is_checksum_file
 from biomaj_download.download.filedict import (
@@ -25,31 +19,23 @@ from biomaj_download.download.filedict import (
     dated,
     day_of,
     dict_of,
-    face_of,
     file_of,
+    target_name,
 )
+from biomaj_download.download.lastrelease import split_known
 from biomaj_download.download.matching import match_files
-from biomaj_download.download.options import (
-    CHECKSUM_OPTIONS,
-    RETRY_OPTIONS,
-    UNPACKING_OPTIONS,
-    Option,
-    read_options,
-)
 from biomaj_download.download.publishers import publishers
+from biomaj_download.download.wishes import Wishes
 from biomaj_download.errors import (
     Cancelled,
     ChecksumMissing,
     DownloadError,
     NoMatch,
-    OptionError,
     TransferError,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, sync_directories
-from biomaj_download.retry import retryer
-from biomaj_download.transfer import shared
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
@@ -57,48 +43,8 @@ from biomaj_download.verify import Checks
 PUBLISHER_SECONDS = 120
 
 
-class DownloadInterface:
-    """What every downloader does; used by one thread at a time.
-
-    `files_to_download` and `files_to_copy` are lists of dicts that BioMAJ assigns and changes.
-    """
-
-    #: Files that BioMAJ core downloads at once where a bank does not say.
-    files_num_threads: ClassVar[int] = 4
-    #: The options that the protocol obeys.
-    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + UNPACKING_OPTIONS + CHECKSUM_OPTIONS
-    #: The `timeout` that is shown where none is set; a transfer ends by stalling, not by this.
-    DEFAULT_TIMEOUT_SECONDS: ClassVar[int] = 3600
-
-    def __init__(self) -> None:
-        self.config: Any = None
-        self.files_to_download: list[FileDict] = []
-        self.files_to_copy: list[FileDict] = []
-        self.error = False
-        self.protocol: str | None = None
-        self.server = ""
-        self.rootdir = ""
-        self.credentials: str | None = None
-        self.bank: str | None = None
-        self.mkdir_lock = Lock()
-        self.kill_received = False
-        self.proxy: str | None = None
-        self.proxy_auth: str | None = None
-        self.save_as: str | None = None
-        self.logger = logging.getLogger("biomaj")
-        self.param: dict[str, str] | None = None
-        self.method = "GET"
-        self.offline_dir: str | None = None
-        self.skip_check_uncompress = False
-        self.is_durable = True
-        #: Where files were published whose names may still be lost in a power cut.
-        self.changed_directories: set[Path] = set()
-        self.options: dict[str, Any] = {}
-        self.retryer: tenacity.Retrying = retryer()
-        self._time_limit_seconds: float | None = None
-        #: Of the last listing: the files whose size or day it rounded or left out.
-        self._vague: dict[str, RemoteFile] = {}
-        self._values = self._read_texts(frozenset())
+class DownloadInterface(Wishes):
+    """What every downloader does; used by one thread at a time."""
 
     @classmethod
     def opened(
@@ -125,102 +71,6 @@ class DownloadInterface:
         """
         raise NotImplementedError
 
-    # How a downloader is told what to do.
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that a transfer may take; without `set_timeout` it only may not stall."""
-        return self._time_limit_seconds or self.DEFAULT_TIMEOUT_SECONDS
-
-    @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
-        self._time_limit_seconds = float(seconds) if seconds else None
-
-    def set_timeout(self, timeout: float | None) -> None:
-        """Limit the seconds that one transfer may take."""
-        self.timeout = timeout
-
-    def seconds_left(self) -> float:
-        """Return how long one transfer may take, infinite where it only may not stall."""
-        return self._time_limit_seconds or math.inf
-
-    def stall_seconds(self) -> int:
-        """Return after how long without a byte a transfer is given up; 0: never."""
-        given: int | None = self._values.get("low_speed_time")
-        return shared.settings().low_speed_seconds if given is None else given
-
-    def set_offline_dir(self, offline_dir: str | None) -> None:
-        """Set where files lie that BioMAJ fetched before."""
-        self.offline_dir = offline_dir
-
-    def set_server(self, server: str) -> None:
-        """Set the host, with `:port` where it is not the usual one."""
-        self.server = server
-
-    def set_protocol(self, protocol: str) -> None:
-        """Set the name under which BioMAJ asks a service for this protocol."""
-        self.protocol = protocol
-
-    def set_param(self, param: dict[str, str] | None) -> None:
-        """Set the parameters of a request: query, form or account."""
-        self.param = param
-
-    def set_save_as(self, save_as: str | None) -> None:
-        """Set the name of the result."""
-        self.save_as = save_as
-
-    def set_proxy(self, proxy: str | None, proxy_auth: str | None = None) -> None:
-        """Set the proxy's URL, and its `user:password`."""
-        self.proxy = proxy
-        self.proxy_auth = proxy_auth
-
-    def set_method(self, method: str) -> None:
-        """Set the HTTP method, GET or POST."""
-        self.method = method
-
-    def set_credentials(self, credentials: str | None) -> None:
-        """Set the account: `user:password`."""
-        self.credentials = credentials
-
-    def set_options(self, options: Mapping[str, Any]) -> None:
-        """Obey a bank's options; those that the protocol does not know are ignored.
-
-        Raises:
-            OptionError: a value is wrong.
-        """
-        given = {**self.options, **options}
-        if all(isinstance(value, str) for value in given.values()):
-            self._values = self._read_texts(frozenset(given.items()))
-        else:
-            self._values = read_options(self.OPTIONS, given)
-        self.options = given
-        self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
-        self.retryer = retryer(
-            self._values["stop_condition"],
-            self._values["wait_policy"],
-            retries_permanent=self._values["retry_permanent"],
-        )
-
-    @classmethod
-    @lru_cache(maxsize=256)
-    def _read_texts(cls, given: frozenset[tuple[str, str]]) -> Mapping[str, Any]:
-        """Read options as they come in messages: a bank's thousands all bring the same."""
-        return read_options(cls.OPTIONS, dict(given))
-
-    def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
-        """Replace the files to download."""
-        self.files_to_download = []
-        for file in files:
-            self._append_file_to_download(file)
-
-    def _append_file_to_download(self, rfile: FileDict | str) -> None:
-        """Take one file: a dict, or a name; a subclass may fill in what it knows."""
-        given: FileDict = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
-        file_of(given)
-        given["root"] = given.get("root") or self.rootdir
-        given["save_as"] = given.get("save_as")
-        self.files_to_download.append(given)
-
     def _network_configuration(self) -> None:
         """Prepare the network before a listing or a download; for subclasses."""
 
@@ -234,7 +84,7 @@ class DownloadInterface:
         """
         self._network_configuration()
         listing = self._listing(directory)
-        self._vague = {file.name: file for file in listing.files if is_vague(file)}
+        self._vague = {file.name: file for file in listing.files if file.is_vague}
         files, directories = (
             [dated(dict_of(entry)) | {"root": entry.root or self.rootdir} for entry in entries]
             for entries in (listing.files, listing.directories)
@@ -297,26 +147,9 @@ class DownloadInterface:
 
         The release has a file under the name that it was saved as.
         """
-        here = {face_of(file): file for file in available_files}
-        self.files_to_copy = []
-        missing: list[FileDict] = []
-        for file in self.files_to_download:
-            saved = file | {"name": self.target_name(file)}
-            known = here.get(face_of(file)) or here.get(face_of(saved))
-            place = self._place_of(known, root_dir, check_exists) if known else None
-            if known and place:
-                copied = {"name": place, "save_as": file.get("save_as"), "root": root_dir}
-                self.files_to_copy.append(known | copied)
-            else:
-                missing.append(file)
-        self.files_to_download = missing
-
-    def _place_of(self, known: FileDict, root_dir: str, check_exists: bool) -> str | None:
-        """Return where a file of the last release lies in it: under its saved name, or its own."""
-        if not check_exists:
-            return str(known["name"])
-        places = (self.target_name(known), str(known["name"]))
-        return next((place for place in places if _stands_in(root_dir, place)), None)
+        self.files_to_copy, self.files_to_download = split_known(
+            self.files_to_download, available_files, root_dir, check_exists=check_exists
+        )
 
     def download(self, local_dir: str, keep_dirs: bool = True) -> Sequence[FileDict]:
         """Bring all `files_to_download` home; return them, with `download_time` in seconds.
@@ -345,7 +178,7 @@ class DownloadInterface:
 
     def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
         started = time.monotonic()
-        path = final_path(local_dir, self.target_name(rfile), keep_directories=keep_dirs)
+        path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
         try:
             deliver(lambda: self._bring(path, rfile), path, self.retryer)
         except DownloadError:
@@ -355,10 +188,6 @@ class DownloadInterface:
             self.changed_directories.add(path.parent)
         rfile["error"] = False
         rfile["download_time"] = time.monotonic() - started
-
-    def target_name(self, rfile: FileDict) -> str:
-        """Return the name that a file gets below the download directory."""
-        return str(rfile.get("save_as") or rfile["name"])
 
     def _bring(self, path: SafePath, rfile: FileDict) -> None:
         if self._download(str(path), rfile):
@@ -431,28 +260,6 @@ class DownloadInterface:
         """Let go of what the downloader holds."""
 
 
-def is_vague(file: RemoteFile) -> bool:
-    """Say whether a listing left something open that BioMAJ compares."""
-    return file.size_bytes is None or not file.size_is_exact or file.day is None
-
-
 def list_of(patterns: Sequence[str]) -> str:
     """Return patterns as they are shown in an error."""
     return ", ".join(repr(pattern) for pattern in patterns)
-
-
-def _stands_in(root_dir: str, name: str) -> bool:
-    return (Path(root_dir) / name.lstrip("/")).exists()
-
-
-def one_file(files: Sequence[FileDict | str] | FileDict | str) -> FileDict | str:
-    """Return the only file; direct protocols take one name or dict.
-
-    Raises:
-        OptionError: there are more, or none.
-    """
-    if isinstance(files, str | dict):
-        return files
-    if len(files) != 1:
-        raise OptionError(f"direct download: expected one file, got {len(files)}")
-    return files[0]

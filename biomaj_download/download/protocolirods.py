@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 import ssl
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from threading import Event
 from typing import Any, ClassVar
 from xml.etree.ElementTree import ParseError
 
@@ -38,6 +35,7 @@ from irods.models import Collection, DataObject
 
 from biomaj_download.checksums import Digest
 from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.download.irods_reading import Reading
 from biomaj_download.download.irods_sessions import Account, sessions
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.download.options import (
@@ -51,16 +49,13 @@ from biomaj_download.download.options import (
 )
 from biomaj_download.errors import (
     AccessDenied,
-    Cancelled,
     ConnectFailed,
     DownloadError,
     OptionError,
     PublishError,
     RemoteFileMissing,
     Stalled,
-    TimedOut,
     TransferError,
-    Truncated,
     UntrustedPeer,
     mapped,
 )
@@ -70,11 +65,6 @@ from biomaj_download.transfer.easy import AUTHORITIES_FILE
 from biomaj_download.transfer.partial import Part
 
 DEFAULT_PORT = 1247
-#: The client joins bytes: longer reads cost more than they save.
-_CHUNK_BYTES = 1024 * 1024
-#: A larger object is read in parts, side by side.
-PARALLEL_FROM_BYTES = 32 * 1024 * 1024
-PARTS = 4
 #: The status of a replica that is whole and up to date (iRODS: GOOD_REPLICA).
 _GOOD_REPLICA = "1"
 _ERRORS: dict[type[Exception], type[DownloadError]] = {
@@ -162,7 +152,7 @@ class IRODSDownload(DownloadInterface):
         known = self._described.pop(path, None) or self._describe(path)
         with mapped({OSError: PublishError}, subject=str(part.path)):
             part.create()
-        _Reading(self, path, part).read(known.size_bytes)
+        Reading(self, path, part).read(known.size_bytes)
         return Transferred(
             size_bytes=known.size_bytes,
             announced_bytes=known.size_bytes,
@@ -258,92 +248,6 @@ class IRODSDownload(DownloadInterface):
             checks_host_name=self._values["ssl_verifyhost"],
             stall_seconds=self.stall_seconds() or None,
         )
-
-
-class _Reading:
-    """Reads one data object into a part: small ones in one go, large ones in parts."""
-
-    def __init__(self, downloader: IRODSDownload, path: str, part: Part) -> None:
-        self._downloader = downloader
-        self._path = path
-        self._part = part
-        self._deadline = time.monotonic() + downloader.seconds_left()
-        self._failed = Event()
-
-    def read(self, size_bytes: int) -> None:
-        """Read all.
-
-        Raises:
-            DownloadError: of the first part that failed; the others stop.
-        """
-        if size_bytes < PARALLEL_FROM_BYTES:
-            self._read_range(range(size_bytes), self._part.write)
-            return
-        step = -(-size_bytes // PARTS)
-        ranges = [range(at, min(at + step, size_bytes)) for at in range(0, size_bytes, step)]
-        with ThreadPoolExecutor(PARTS, thread_name_prefix="irods") as pool:
-            futures = [pool.submit(self._read_part, wanted) for wanted in ranges]
-        errors = [error for future in futures if (error := future.exception()) is not None]
-        for error in errors:
-            if not isinstance(error, Cancelled):
-                raise error
-        for error in errors:
-            raise error
-
-    def _read_part(self, wanted: range) -> None:
-        offset = wanted.start
-
-        def write(chunk: bytes) -> None:
-            nonlocal offset
-            self._part.write_at(chunk, offset)
-            offset += len(chunk)
-
-        try:
-            self._read_range(wanted, write)
-        except BaseException:
-            self._failed.set()
-            raise
-
-    def _read_range(self, wanted: range, write: Callable[[bytes], object]) -> None:
-        with (
-            self._downloader.lent_session(self._path) as session,
-            _opened(session, self._path) as source,
-        ):
-            source.seek(wanted.start)
-            missing_bytes = len(wanted)
-            while missing_bytes:
-                self._check_time()
-                chunk = source.conn.read_file(source.desc, min(missing_bytes, _CHUNK_BYTES))
-                if not chunk:
-                    raise Truncated(f"{self._path}: ended {missing_bytes} bytes early")
-                with mapped({OSError: PublishError}, subject=str(self._part.path)):
-                    write(chunk)
-                missing_bytes -= len(chunk)
-
-    def _check_time(self) -> None:
-        if self._failed.is_set() or self._downloader.kill_received:
-            raise Cancelled(f"{self._path}: the download was cancelled")
-        if time.monotonic() > self._deadline:
-            raise TimedOut(f"{self._path}: the bank's time is up")
-
-
-@contextmanager
-def _opened(session: Any, path: str) -> Iterator[Any]:
-    """Open an object, without the client's own buffer: that one waits for ever for a cut message.
-
-    After an error of the connection it is closed on this side alone: the server is not there.
-    """
-    source = session.data_objects.open(path, "r").detach()
-    try:
-        yield source
-    except (NetworkException, OSError):
-        source.conn.socket.close()
-        io.RawIOBase.close(source)
-        raise
-    except BaseException:
-        source.close()
-        raise
-    source.close()
 
 
 def _joined(*parts: str) -> str:

@@ -19,11 +19,9 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from typing_extensions import Self
-
+from tests.servers.relay import CHUNK_BYTES, Relay, copy
 from tests.servers.tls import issue_certificate
 
-CHUNK_BYTES = 64 * 1024
 DENIED = b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n"
 
 
@@ -36,13 +34,11 @@ class Proxied:
     account: str | None
 
 
-class RecordingProxy:
+class RecordingProxy(Relay):
     """`kind`: http, https (the same inside TLS) or socks5; `account` (`user:password`): wanted.
 
     `hosts`: a name and port that only the proxy knows -> a port of this host.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -63,47 +59,18 @@ class RecordingProxy:
             self.ca_file = certificate.ca_file
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate.cert_file, certificate.key_file)
-        self._listener = socket.create_server((self.host, 0))
-        self.port = int(self._listener.getsockname()[1])
+        super().__init__()
         scheme = "socks5h" if kind == "socks5" else kind
         self.url = f"{scheme}://{self.host}:{self.port}"
-        self._open: set[socket.socket] = set()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
 
-    def close(self) -> None:
-        """End all connections and threads."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for connection in list(self._open):
-            _shut(connection)
-        for thread in self._threads:
-            thread.join()
-        self._listener.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client = self._listener.accept()[0]
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(client,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, plain: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
+        """Serve one connection of a client."""
         with ExitStack() as stack, suppress(OSError, ftplib.Error):
-            stack.enter_context(plain)
-            client = plain
+            stack.enter_context(client)
             if self._context is not None:
-                client = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
-            self._open.add(client)
-            stack.callback(self._open.discard, client)
+                client = stack.enter_context(self._context.wrap_socket(client, server_side=True))
+            self.sockets.add(client)
+            stack.callback(self.sockets.discard, client)
             (self._serve_socks if self._kind == "socks5" else self._serve_http)(client)
 
     def _serve_http(self, client: socket.socket) -> None:
@@ -195,12 +162,12 @@ class RecordingProxy:
         return socket.create_connection((self.host, known or int(port)))
 
     def _relay(self, client: socket.socket, server: socket.socket) -> None:
-        self._open.add(server)
-        up = threading.Thread(target=_copy, args=(client, server))
+        self.sockets.add(server)
+        up = threading.Thread(target=copy, args=(client, server))
         up.start()
-        _copy(server, client)
+        copy(server, client)
         up.join()
-        self._open.discard(server)
+        self.sockets.discard(server)
 
 
 def _name(host: str) -> str:
@@ -213,16 +180,3 @@ def _parted(line: str) -> tuple[str, str, str]:
 
 def _address(packed: bytes) -> str:
     return socket.inet_ntoa(packed)
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := source.recv(CHUNK_BYTES):
-            target.sendall(chunk)
-    _shut(target)
-    _shut(source)
-
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,163 @@
+"""What a downloader is told to do: BioMAJ's attributes and setters, and a bank's options."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+
+import tenacity
+
+from biomaj_download.download.filedict import FileDict, file_of
+from biomaj_download.download.options import (
+    CHECKSUM_OPTIONS,
+    RETRY_OPTIONS,
+    UNPACKING_OPTIONS,
+    Option,
+    read_options,
+)
+from biomaj_download.job import RemoteFile
+from biomaj_download.retry import retryer
+from biomaj_download.transfer import shared
+
+
+class Wishes:
+    """What is wanted of a downloader.
+
+    `files_to_download` and `files_to_copy` are lists of dicts that BioMAJ assigns and changes.
+    """
+
+    #: Files that BioMAJ core downloads at once where a bank does not say.
+    files_num_threads: ClassVar[int] = 4
+    #: The options that the protocol obeys.
+    OPTIONS: ClassVar[tuple[Option, ...]] = RETRY_OPTIONS + UNPACKING_OPTIONS + CHECKSUM_OPTIONS
+    #: The `timeout` that is shown where none is set; a transfer ends by stalling, not by this.
+    DEFAULT_TIMEOUT_SECONDS: ClassVar[int] = 3600
+
+    def __init__(self) -> None:
+        self.config: Any = None
+        self.files_to_download: list[FileDict] = []
+        self.files_to_copy: list[FileDict] = []
+        self.error = False
+        self.protocol: str | None = None
+        self.server = ""
+        self.rootdir = ""
+        self.credentials: str | None = None
+        self.bank: str | None = None
+        self.mkdir_lock = Lock()
+        self.kill_received = False
+        self.proxy: str | None = None
+        self.proxy_auth: str | None = None
+        self.save_as: str | None = None
+        self.logger = logging.getLogger("biomaj")
+        self.param: dict[str, str] | None = None
+        self.method = "GET"
+        self.offline_dir: str | None = None
+        self.skip_check_uncompress = False
+        self.is_durable = True
+        #: Where files were published whose names may still be lost in a power cut.
+        self.changed_directories: set[Path] = set()
+        self.options: dict[str, Any] = {}
+        self.retryer: tenacity.Retrying = retryer()
+        self._time_limit_seconds: float | None = None
+        #: Of the last listing: the files whose size or day it rounded or left out.
+        self._vague: dict[str, RemoteFile] = {}
+        self._values = self._read_texts(frozenset())
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a transfer may take; without `set_timeout` it only may not stall."""
+        return self._time_limit_seconds or self.DEFAULT_TIMEOUT_SECONDS
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._time_limit_seconds = float(seconds) if seconds else None
+
+    def set_timeout(self, timeout: float | None) -> None:
+        """Limit the seconds that one transfer may take."""
+        self.timeout = timeout
+
+    def seconds_left(self) -> float:
+        """Return how long one transfer may take, infinite where it only may not stall."""
+        return self._time_limit_seconds or math.inf
+
+    def stall_seconds(self) -> int:
+        """Return after how long without a byte a transfer is given up; 0: never."""
+        given: int | None = self._values.get("low_speed_time")
+        return shared.settings().low_speed_seconds if given is None else given
+
+    def set_offline_dir(self, offline_dir: str | None) -> None:
+        """Set where files lie that BioMAJ fetched before."""
+        self.offline_dir = offline_dir
+
+    def set_server(self, server: str) -> None:
+        """Set the host, with `:port` where it is not the usual one."""
+        self.server = server
+
+    def set_protocol(self, protocol: str) -> None:
+        """Set the name under which BioMAJ asks a service for this protocol."""
+        self.protocol = protocol
+
+    def set_param(self, param: dict[str, str] | None) -> None:
+        """Set the parameters of a request: query, form or account."""
+        self.param = param
+
+    def set_save_as(self, save_as: str | None) -> None:
+        """Set the name of the result."""
+        self.save_as = save_as
+
+    def set_proxy(self, proxy: str | None, proxy_auth: str | None = None) -> None:
+        """Set the proxy's URL, and its `user:password`."""
+        self.proxy = proxy
+        self.proxy_auth = proxy_auth
+
+    def set_method(self, method: str) -> None:
+        """Set the HTTP method, GET or POST."""
+        self.method = method
+
+    def set_credentials(self, credentials: str | None) -> None:
+        """Set the account: `user:password`."""
+        self.credentials = credentials
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Obey a bank's options; those that the protocol does not know are ignored.
+
+        Raises:
+            OptionError: a value is wrong.
+        """
+        given = {**self.options, **options}
+        if all(isinstance(value, str) for value in given.values()):
+            self._values = self._read_texts(frozenset(given.items()))
+        else:
+            self._values = read_options(self.OPTIONS, given)
+        self.options = given
+        self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
+        self.retryer = retryer(
+            self._values["stop_condition"],
+            self._values["wait_policy"],
+            retries_permanent=self._values["retry_permanent"],
+        )
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def _read_texts(cls, given: frozenset[tuple[str, str]]) -> Mapping[str, Any]:
+        """Read options as they come in messages: a bank's thousands all bring the same."""
+        return read_options(cls.OPTIONS, dict(given))
+
+    def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
+        """Replace the files to download."""
+        self.files_to_download = []
+        for file in files:
+            self._append_file_to_download(file)
+
+    def _append_file_to_download(self, rfile: FileDict | str) -> None:
+        """Take one file: a dict, or a name; a subclass may fill in what it knows."""
+        given: FileDict = {"name": rfile} if isinstance(rfile, str) else dict(rfile)
+        file_of(given)
+        given["root"] = given.get("root") or self.rootdir
+        given["save_as"] = given.get("save_as")
+        self.files_to_download.append(given)
