@@ -97,13 +97,13 @@ class Publishers:
         with directory.lock:  # the first one asks the server, the others wait for its answer
             if time.monotonic() >= directory.kept_until:
                 self._ask(server, directory, path, must)
-            holder = directory.beside.get(name)
-            if holder is not None:
-                for other, digest in _read(server, path, holder, subject=name).items():
-                    if other.rpartition("/")[2] == name:  # under whatever path it lay there
-                        directory.digests[name] = digest
-                del directory.beside[name]
-            return directory.digests.get(name)
+            known, holder = directory.digests.get(name), directory.beside.get(name)
+        if known is not None or holder is None:
+            return known
+        for other, digest in _read(server, path, holder, subject=name).items():
+            if other.rpartition("/")[2] == name:  # under whatever path it lay there
+                directory.digests[name] = digest
+        return directory.digests.get(name)
 
     def _directory(self, key: Hashable) -> _Directory:
         with self._lock:

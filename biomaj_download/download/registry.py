@@ -29,6 +29,9 @@ PROTOCOLS = {
     "sftp": "biomaj_download.download.curl:CurlDownload",
 }
 
+#: Libraries whose package has another name.
+PACKAGES = {"irods": "python-irodsclient"}
+
 
 def downloader_class(protocol: str) -> type[DownloadInterface]:
     """Return the class of a protocol.
@@ -44,8 +47,10 @@ def downloader_class(protocol: str) -> type[DownloadInterface]:
     try:
         found: type[DownloadInterface] = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        package = PACKAGES.get(library, library)
         raise MissingLibrary(
-            f"protocol {protocol}: needs the library {error.name}: pip install {error.name}"
+            f"protocol {protocol}: needs the library {library}: pip install {package}"
         ) from error
     return found
 

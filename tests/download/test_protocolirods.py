@@ -19,6 +19,9 @@ from biomaj_download.errors import (
     TimedOut,
     UntrustedPeer,
 )
+from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.message.codec import decode
+from biomaj_download.worker import open_downloader
 from tests.contract.downloader import (
     ONCE,
     TWICE_AT_ONCE,
@@ -92,6 +95,25 @@ def test_irods_takes_an_account_from_the_credentials(irods):
     downloader.set_credentials(f"{irods.user}:{irods.password}")
 
     downloader.list()
+
+
+def test_irods_is_asked_by_message(irods, tmp_path):
+    (irods.root / "a.dat").write_bytes(b"a")
+    operation = wire.Operation(type=wire.Operation.DOWNLOAD)
+    download = operation.download
+    download.bank, download.session, download.local_dir = "bank", "session", str(tmp_path)
+    remote = download.remote_file
+    remote.protocol = wire.DownloadFile.IRODS
+    remote.server, remote.remote_dir = irods.host, irods.home
+    # BioMAJ core sends these, and the text "None" for what a bank does not set.
+    params = {"user": irods.user, "password": irods.password, "port": irods.port, "zone": None}
+    for name, value in {**params, "protocol": None}.items():
+        remote.param.add(name=name, value=str(value))
+    remote.files.add(name="a.dat")
+
+    open_downloader(decode(operation.SerializeToString())).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == b"a"
 
 
 @pytest.mark.parametrize("param", [None, {"password": "x"}, {"user": "me", "port": "many"}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -126,6 +127,28 @@ def test_a_checksum_file_is_fetched_once_for_a_directory(downloader, bank, nginx
         bring(downloader, tmp_path, name)
 
     assert requests_to(nginx, bank, "", "MD5SUMS", "0.fa") == [1, 1, 1]
+
+
+def test_checksums_beside_files_are_fetched_side_by_side(faulty_http, tmp_path):
+    names = [f"{number}.fa" for number in range(4)]
+    rows = "".join(f'<a href="{name}">x</a><a href="{name}.md5">x</a>' for name in names)
+    faulty_http.add("/", Answer(body=f"<title>Index of /</title>{rows}".encode()))
+    for name in names:
+        faulty_http.add(f"/{name}", Answer(body=BODY))
+        body = f"{hex_of('md5')}  {name}\n".encode()
+        faulty_http.add(f"/{name}.md5", Answer(body=body, delay_seconds=0.5))
+
+    def bring_one(name):
+        downloader = CurlDownload("http", f"{faulty_http.host}:{faulty_http.port}", "/")
+        downloader.set_options({**ONCE, "verify": "require"})
+        bring(downloader, tmp_path, name)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(bring_one, names))
+
+    asked = [faulty_http.requests_for(f"/{name}.md5") for name in names]
+    assert max(one.received_at for (one,) in asked) - min(one.received_at for (one,) in asked) < 0.4
+    assert len(faulty_http.requests_for("/")) == 1
 
 
 def test_a_mismatch_is_fetched_again_with_its_checksum(downloader, bank, nginx, tmp_path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from biomaj_download.download.interface import DownloadInterface
@@ -47,6 +49,14 @@ def test_registry_hands_a_request_over_to_the_downloader():
 def test_registry_names_what_it_has_for_an_unknown_protocol():
     with pytest.raises(UnknownProtocol, match=r"expected one of directftp, .*got 'gopher'"):
         downloader_class("gopher")
+
+
+def test_registry_names_the_package_of_a_library_that_is_missing(monkeypatch):
+    monkeypatch.delitem(sys.modules, "biomaj_download.download.protocolirods", raising=False)
+    monkeypatch.setitem(sys.modules, "irods.exception", None)
+
+    with pytest.raises(MissingLibrary, match="library irods: pip install python-irodsclient"):
+        downloader_class("irods")
 
 
 def test_registry_names_a_library_that_is_missing(monkeypatch):
