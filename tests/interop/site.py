@@ -94,7 +94,7 @@ def install_biomaj() -> Path:
 class Site:
     """BioMAJ with one bank: `update` it as often as wanted; `close` ends the process."""
 
-    def __init__(self, folder: Path, lines: str, service: str = "") -> None:
+    def __init__(self, python: Path, folder: Path, lines: str, service: str = "") -> None:
         self.folder = folder
         for name in ("conf", "log", "process", "cache", "lock", "data", "answers"):
             (folder / name).mkdir()
@@ -102,7 +102,7 @@ class Site:
         properties.write_text(GLOBAL_PROPERTIES.format(folder=folder, service=service))
         (folder / "conf" / "bank.properties").write_text(BANK_PROPERTIES.format(lines=lines))
         script = str(Path(__file__).with_name("update_bank.py"))
-        command = [str(install_biomaj()), script, str(properties), "bank", f"{folder}/answers"]
+        command = [str(python), script, str(properties), "bank", f"{folder}/answers"]
         with (folder / "output.log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder

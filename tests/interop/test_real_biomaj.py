@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.site import SERVICE_PROPERTIES, Site
+from tests.interop.site import SERVICE_PROPERTIES, Site, install_biomaj
 from tests.servers.biomaj import DownloadConsumer, DownloadWeb
 
 #: Days of the first release and of the changed file: BioMAJ names a release by the newest.
@@ -30,12 +30,23 @@ def write(path: Path, body: bytes, modified: float) -> None:
     os.utime(path, (modified, modified))
 
 
+@pytest.fixture(scope="session")
+def biomaj_python():
+    """The Python that has BioMAJ; without a package index it may be missing, but not in CI."""
+    try:
+        return install_biomaj()
+    except RuntimeError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
 @pytest.fixture
-def start_site(tmp_path):
+def start_site(biomaj_python, tmp_path):
     sites = []
 
     def start(lines, service=""):
-        sites.append(Site(tmp_path, lines, service))
+        sites.append(Site(biomaj_python, tmp_path, lines, service))
         return sites[0]
 
     yield start
