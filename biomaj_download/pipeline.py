@@ -10,7 +10,7 @@ from typing import Protocol
 
 import tenacity
 
-from biomaj_download.errors import DigestMismatch, DownloadError
+from biomaj_download.errors import Cancelled, DigestMismatch, DownloadError, TransferError
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part
@@ -60,7 +60,8 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)
         except DownloadError as error:
-            part.discard()
+            if not (part.is_kept and _leaves_a_beginning(error)):
+                part.discard()
             if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again
                 downloader.forget_checks(remote_file)
             raise
@@ -71,3 +72,10 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
         time.monotonic() - started,
     )
     return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)
+
+
+def _leaves_a_beginning(error: DownloadError) -> bool:
+    """Say whether what came before an error is right as far as it goes."""
+    if isinstance(error, Cancelled):
+        return True
+    return isinstance(error, TransferError) and not error.permanent

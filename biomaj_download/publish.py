@@ -66,7 +66,7 @@ def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_dura
             part.set_modified(modified_at)
         if is_durable:
             part.sync()
-        part.path.replace(path)
+        part.publish_as(path)
 
 
 def modification_time(remote_file: RemoteFile, transferred: Transferred) -> datetime | None:

@@ -29,6 +29,7 @@ FLOORS = (
         "download.matching",
         "expression",
         "transfer.digests",
+        "transfer.kept",
     ),
     ("transfer.partial",),
     ("broker.base", "message", "publish", "settings", "store.base"),

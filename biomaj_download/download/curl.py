@@ -30,9 +30,11 @@ from biomaj_download.errors import (
     mapped,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.transfer.kept import FROM_BYTES, Validators
 from biomaj_download.transfer.outcome import redact_url, status_error
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
+from biomaj_download.transfer.resume import Continuation
 from biomaj_download.transfer.shared import engine
 
 log = logging.getLogger("biomaj.download.curl")
@@ -43,6 +45,7 @@ MOST_LISTING_BYTES = 1024**3
 SIZE_SECONDS = 30
 #: What servers answer that do not like to be asked by HEAD.
 _NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+_PARTIAL_OR_WHOLE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: What FTP servers answer to a command that they do not have (RFC 959, section 4.2.1).
 _NO_COMMAND = (500, 501, 502, 504)
 _CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d+)")
@@ -192,20 +195,52 @@ class CurlDownload(DownloadInterface):
         self, url: str, part: Part, remote_file: RemoteFile, *, post_body: str | None = None
     ) -> Transferred:
         """Bring the bytes behind an address."""
+        is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
+        name = remote_file.save_as or remote_file.name
+        request = self.request(url, post_body=post_body, keeps_encoding=is_compressed(name))
+        if is_small or post_body is not None:
+            return self._fetch_whole(request, part)
+        return self._fetch_rest(request, part)
+
+    def _fetch_whole(self, request: TransferRequest, part: Part) -> Transferred:
+        """Bring a file that is not worth to be gone on with, should it break off."""
         with mapped({OSError: PublishError}, subject=str(part.path)):
             part.create()
-        name = remote_file.save_as or remote_file.name
-        request = self.request(
-            url, sink=part, post_body=post_body, keeps_encoding=is_compressed(name)
+        return _transferred(part, self.moved(replace(request, sink=part)))
+
+    def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
+        """Bring what an earlier transfer left out, or the whole of another version."""
+        told = self._stat(request) if self.curl_protocol == "sftp" else None
+        with mapped({OSError: PublishError}, subject=str(part.path)):
+            continuation = Continuation(part, request.url, told=told)
+        request = replace(
+            request,
+            sink=continuation,
+            on_header=continuation.look,
+            options={**request.options, **continuation.libcurl_options()},
         )
-        result = self.moved(request)
-        # A server that compressed what nobody asked it to: libcurl has undone that.
-        is_decoded = part.written_bytes != result.received_bytes
-        return Transferred(
-            size_bytes=part.written_bytes,
-            announced_bytes=None if is_decoded else result.announced_bytes,
-            modified_at=result.modified_at,
-            seconds=result.seconds,
+        try:
+            result = self.moved(request)
+            continuation.judge_end()
+        except DownloadError as error:
+            if isinstance(error, TransferError) and continuation.is_complete(error):
+                return Transferred(size_bytes=part.written_bytes)
+            # Libcurl's own doubts (no REST, no range, a file that shrank) end a continuation, too.
+            if continuation.refusal or (continuation.offset and type(error) is TransferError):
+                part.restart()
+            if continuation.refusal is not None:
+                raise continuation.refusal from error
+            raise
+        return _transferred(part, result, offset=continuation.offset)
+
+    def _stat(self, request: TransferRequest) -> Validators:
+        """Ask an SFTP server for size and time: its answers to a download do not tell them."""
+        result = self.moved(replace(request, head_only=True))
+        moment = result.modified_at
+        return Validators(
+            url=request.url,
+            size_bytes=result.announced_bytes,
+            modified=moment.isoformat() if moment else None,
         )
 
     def moved(self, request: TransferRequest) -> TransferResult:
@@ -216,7 +251,8 @@ class CurlDownload(DownloadInterface):
         """
         result = engine().move(request)
         # A redirection may have led to an FTP server, whose replies are others.
-        if result.effective_url.startswith("http") and result.status != HTTPStatus.OK:
+        wanted = _PARTIAL_OR_WHOLE if pycurl.RANGE in request.options else (HTTPStatus.OK,)
+        if result.effective_url.startswith("http") and result.status not in wanted:
             raise status_error(redact_url(request.url), result.status)
         return result
 
@@ -262,6 +298,18 @@ class CurlDownload(DownloadInterface):
         if given is None or isinstance(given, HttpPatterns):
             return given
         return HttpPatterns.like(given)
+
+
+def _transferred(part: Part, result: TransferResult, *, offset: int = 0) -> Transferred:
+    # A server that compressed what nobody asked it to: libcurl has undone that.
+    is_decoded = part.written_bytes != offset + result.received_bytes
+    is_announced = result.announced_bytes is not None and not is_decoded
+    return Transferred(
+        size_bytes=part.written_bytes,
+        announced_bytes=offset + (result.announced_bytes or 0) if is_announced else None,
+        modified_at=result.modified_at,
+        seconds=result.seconds,
+    )
 
 
 class _Page(BytesIO):

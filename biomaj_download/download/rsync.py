@@ -125,7 +125,7 @@ class RSYNCDownload(DownloadInterface):
         """Bring a file."""
         started = time.monotonic()
         with mapped({OSError: PublishError}, subject=str(part.path)):
-            part.create()
+            part.reuse()  # rsync compares what is there with the server's file
         self._run(
             self._source(remote_file.root or self.rootdir),
             ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],

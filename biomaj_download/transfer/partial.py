@@ -6,11 +6,13 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from biomaj_download.transfer.digests import GrowingDigests, digests_of
+from biomaj_download.transfer.kept import Keeper, Validators, forget, kept
 
 #: A file system allows 255 bytes a name; the part's name is longer than the file's.
 LONGEST_NAME_BYTES = 255
@@ -43,6 +45,8 @@ class Part:
         self.written_bytes = 0
         self._followed: frozenset[str] = frozenset()
         self._growing: GrowingDigests | None = None
+        self._keeper: Keeper | None = None
+        self._is_reusable = False
 
     def follow(self, algorithms: Iterable[str]) -> None:
         """Compute these digests of a large file while it is written."""
@@ -51,15 +55,58 @@ class Part:
     def create(self) -> None:
         """Make the file, empty; wait while another thread or process of this host writes it."""
         self.close()
-        while self._descriptor is None:
+        self._descriptor = self._lock_ours()
+        self.restart()
+
+    def resume(self) -> Validators | None:
+        """Open what an earlier transfer left, to write its rest; None: there is nothing of use."""
+        self.close()
+        self._descriptor = self._lock_ours()
+        left = kept(self.path)
+        if left is None or left.safe_bytes == 0:
+            self.restart()
+            return None
+        os.ftruncate(self._descriptor, left.safe_bytes)
+        self.written_bytes = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._keeper = Keeper(self.path, left.validators)
+        return left.validators
+
+    def reuse(self) -> None:
+        """Open what an earlier transfer left, as it is: for who finds out what counts."""
+        self.close()
+        self._descriptor = self._lock_ours()
+        forget(self.path)
+        self._is_reusable = True
+
+    def restart(self) -> None:
+        """Begin again, from nothing."""
+        descriptor = self._opened()
+        self._stop_helpers()
+        forget(self.path)
+        if os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        self.written_bytes = 0
+
+    def keep(self, validators: Validators) -> None:
+        """Have what is written by now outlive a failure, as a beginning of this version."""
+        if self._keeper is None and validators.can_tell():
+            with suppress(OSError):  # a disk that cannot hold the record: the part begins again
+                self._keeper = Keeper(self.path, validators)
+
+    @property
+    def is_kept(self) -> bool:
+        """Say whether a later attempt can go on from here."""
+        return self._keeper is not None or self._is_reusable
+
+    def _lock_ours(self) -> int:
+        """Return the file's descriptor, when no other thread or process of this host writes it."""
+        while True:
             descriptor = os.open(self.path, _CREATE, 0o666)
             _lock(descriptor)
             if self._is_ours(descriptor):
-                if os.fstat(descriptor).st_size:
-                    os.ftruncate(descriptor, 0)
-                self._descriptor = descriptor
-            else:
-                os.close(descriptor)
+                return descriptor
+            os.close(descriptor)
 
     def write(self, chunk: bytes, /) -> int:
         """Add a chunk, all of it; return its length."""
@@ -72,6 +119,8 @@ class Part:
             if self._growing is None:
                 self._growing = GrowingDigests(self.path, self._followed)
             self._growing.grown(self.written_bytes)
+        if self._keeper is not None:
+            self._keeper.grown(self.written_bytes)
         return written
 
     def write_at(self, chunk: bytes, offset: int) -> None:
@@ -103,20 +152,36 @@ class Part:
         """Have the bytes outlive a power cut."""
         os.fsync(self._opened())
 
+    def publish_as(self, path: Path) -> None:
+        """Give the file its final name."""
+        self.path.replace(path)
+        if self._keeper is not None:
+            self._keeper.close()
+            forget(self.path)
+
     def discard(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+        if self._keeper is not None:
+            self._keeper.close()
+            forget(self.path)
         self.close()  # only now: who waits for it must find it gone
 
     def close(self) -> None:
         """Let go of the file."""
         self.written_bytes = 0
-        if self._growing is not None:
-            self._growing.abandon()
-            self._growing = None
+        self._stop_helpers()
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _stop_helpers(self) -> None:
+        if self._growing is not None:
+            self._growing.abandon()
+            self._growing = None
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
 
     def _is_ours(self, descriptor: int) -> bool:
         """Say whether the open file is the one at our path, and has no other name.

@@ -293,12 +293,12 @@ class FtpNetworkContract(NetworkContract):
         cut.result(CUT_SECONDS)
 
 
-def cut_after_retr(server, log_bytes) -> None:
+def cut_after_retr(server, log_bytes, after_seconds=0.3) -> None:
     for _ in poll(CUT_SECONDS):
         log = server.log_path
         if log.exists() and b'"RETR' in log.read_bytes()[log_bytes:]:
             break
-    time.sleep(0.3)
+    time.sleep(after_seconds)
     server.cut_sessions()
 
 

@@ -19,6 +19,8 @@ class Cutter(Relay):
     def __init__(self, port: int, *, cut_after_bytes: int = 1024 * 1024, cuts: int = 1) -> None:
         self.cut_after_bytes = cut_after_bytes
         self.cuts_left = cuts
+        #: What the server said in all connections.
+        self.brought_bytes = 0
         self._target = (self.host, port)
         super().__init__()
 
@@ -42,6 +44,7 @@ class Cutter(Relay):
         with suppress(OSError):
             while chunk := server.recv(CHUNK_BYTES):
                 brought_bytes += len(chunk)
+                self.brought_bytes += len(chunk)
                 if brought_bytes > self.cut_after_bytes and self.cuts_left > 0:
                     self.cuts_left -= 1
                     return True

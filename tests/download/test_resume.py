@@ -1,0 +1,384 @@
+"""A transfer that broke off goes on where it stopped, and never mixes two versions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from biomaj_download.download.curl import CurlDownload
+from biomaj_download.download.rsync import RSYNCDownload
+from biomaj_download.errors import ArchiveBroken, DigestMismatch, DownloadError
+from biomaj_download.transfer import kept
+from tests.background import start
+from tests.contract.downloader import ONCE, TWICE_AT_ONCE, cut_after_retr
+from tests.servers.cutter import Cutter
+from tests.servers.faulty_http import Answer
+
+OLD = os.urandom(3 * 1024 * 1024)
+NEW = os.urandom(3 * 1024 * 1024)
+CUT = 2 * 1024 * 1024
+#: Libssh2 reads ahead: what it had not handed on when it was cut is lost.
+LARGE = OLD * 4
+LATE = 10 * 1024 * 1024
+DATE = {"Date": "Tue, 24 Nov 2026 12:00:00 GMT"}
+MONDAY, TUESDAY = "Mon, 23 Nov 2026 12:00:00 GMT", "Tue, 24 Nov 2026 11:00:00 GMT"
+
+
+def by_http(server, options=ONCE):
+    downloader = CurlDownload("http", f"{server.host}:{server.port}", "/")
+    downloader.set_options({"verify": "off", **options})
+    downloader.set_files_to_download(["a.dat"])
+    return downloader
+
+
+def cut_first(server, **known):
+    """Have a first attempt cut in the middle, as the server answers by `known`."""
+    server.add("/a.dat", Answer(body=OLD, headers=DATE, cut_after=CUT, **known))
+
+
+def fail(downloader, folder):
+    with pytest.raises(DownloadError):
+        downloader.download(str(folder))
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def asked(server):
+    """Return the Range of each request, and whether it had an If-Range."""
+    return [
+        (request.headers.get("Range"), request.headers.get("If-Range"))
+        for request in server.requests_for("/a.dat")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "validator"),
+    [
+        ({"etag": '"v1"'}, '"v1"'),
+        ({"modified": MONDAY}, MONDAY),
+        ({"etag": '"v1"', "modified": MONDAY}, '"v1"'),
+        ({"etag": 'W/"v1"', "modified": MONDAY}, MONDAY),
+    ],
+)
+def test_http_goes_on_where_it_stopped(faulty_http, tmp_path, known, validator):
+    cut_first(faulty_http, **known)
+    fail(by_http(faulty_http), tmp_path)
+    part = (tmp_path / ".a.dat.part").stat().st_size
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, **known))
+
+    by_http(faulty_http).download(str(tmp_path))  # as another process would
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http) == [(None, None), (f"bytes={part}-", validator)]
+    assert part == CUT
+    assert names(tmp_path) == ["a.dat"]
+
+
+def test_http_goes_on_within_its_attempts(faulty_http, tmp_path):
+    whole = Answer(body=OLD, headers=DATE, etag='"v1"')
+    cut_first(faulty_http, etag='"v1"')
+    faulty_http._answers["/a.dat"].append(whole)
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[1][0] == f"bytes={CUT}-"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Answer(body=NEW, headers=DATE, etag='"v2"', modified=TUESDAY),
+        Answer(body=NEW, headers=DATE, etag='"v2"', modified=TUESDAY, serves_ranges=False),
+        Answer(body=NEW[:1000], headers=DATE, etag='"v2"'),
+    ],
+)
+def test_http_begins_again_with_another_version(faulty_http, tmp_path, second):
+    cut_first(faulty_http, etag='"v1"', modified=MONDAY)
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/a.dat", second)
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == second.body
+    assert names(tmp_path) == ["a.dat"]
+
+
+def test_http_begins_again_where_a_server_has_no_ranges(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"', serves_ranges=False)
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"', serves_ranges=False))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [
+        f"bytes 0-{len(OLD) - 1}/{len(OLD)}",
+        f"bytes {CUT + 1}-{len(OLD) - 1}/{len(OLD)}",
+        f"bytes {CUT}-{len(OLD)}/{len(OLD) + 1}",
+        "nonsense",
+        "",
+    ],
+)
+def test_http_never_writes_another_range(faulty_http, tmp_path, content_range):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    headers = {**DATE, "Content-Range": content_range}
+    odd = Answer(status=206, body=OLD[CUT:], headers=headers, serves_ranges=False)
+    faulty_http.add("/a.dat", odd, Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1] == (None, None)
+
+
+def test_http_never_takes_a_part_for_the_whole(faulty_http, tmp_path):
+    headers = {"Content-Range": f"bytes 0-999/{len(OLD)}"}
+    faulty_http.add("/a.dat", Answer(status=206, body=OLD[:1000], headers=headers))
+
+    fail(by_http(faulty_http), tmp_path)
+
+    assert names(tmp_path) == []
+
+
+def leave_a_whole_part(server, folder):
+    """Leave a part that only lacks its final name, as a killed process does."""
+    cut_first(server, etag='"v1"')
+    fail(by_http(server), folder)
+    with (folder / ".a.dat.part").open("ab") as part:
+        part.write(OLD[CUT:])
+
+
+def test_http_takes_a_whole_part_as_it_is(faulty_http, tmp_path):
+    leave_a_whole_part(faulty_http, tmp_path)
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1][0] == f"bytes={len(OLD)}-"
+
+
+def test_http_begins_again_where_a_part_is_longer_than_the_file(faulty_http, tmp_path):
+    leave_a_whole_part(faulty_http, tmp_path)
+    short = NEW[: 2 * 1024 * 1024]
+    refused = Answer(status=416, headers={"Content-Range": f"bytes */{len(short)}"})
+    faulty_http.add("/a.dat", refused, Answer(body=short, headers=DATE, etag='"v2"'))
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == short
+
+
+@pytest.mark.parametrize("known", [{}, {"modified": DATE["Date"]}, {"etag": 'W/"v1"'}])
+def test_http_begins_again_where_versions_cannot_be_told_apart(faulty_http, tmp_path, known):
+    cut_first(faulty_http, **known)
+    fail(by_http(faulty_http), tmp_path)
+    assert names(tmp_path) == []
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, **known))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert asked(faulty_http)[-1] == (None, None)
+
+
+def test_a_small_part_is_not_kept(faulty_http, tmp_path):
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"', cut_after=1000))
+
+    fail(by_http(faulty_http), tmp_path)
+
+    assert names(tmp_path) == []
+
+
+def test_a_part_of_another_address_is_not_gone_on_with(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/other/a.dat", Answer(body=NEW, headers=DATE, etag='"v1"'))
+    downloader = by_http(faulty_http)
+    downloader.set_files_to_download([{"name": "other/a.dat", "save_as": "a.dat"}])
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == NEW
+
+
+def test_after_a_power_cut_only_synced_bytes_count(faulty_http, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 1_500_000)
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    monkeypatch.setattr(kept, "_this_run", lambda: "another run")
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    first = int(asked(faulty_http)[-1][0].removeprefix("bytes=").rstrip("-"))
+    assert 1_500_000 <= first < CUT
+
+
+def test_a_part_whose_record_is_garbled_begins_again(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    (tmp_path / ".a.dat.kept").write_text('{"url": 5')
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1] == (None, None)
+
+
+def test_the_digest_is_that_of_both_parts_together(faulty_http, tmp_path):
+    body = OLD + NEW
+    faulty_http.add("/a.dat", Answer(body=body, headers=DATE, etag='"v1"', cut_after=5_000_000))
+    right = {"checksum": f"sha256:{hashlib.sha256(body).hexdigest()}"}
+    fail(by_http(faulty_http, {**ONCE, **right}), tmp_path)
+    faulty_http.add("/a.dat", Answer(body=body, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http, {**ONCE, **right}).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == body
+    assert asked(faulty_http)[-1][0] == "bytes=5000000-"
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "error"),
+    [
+        ({"checksum": f"md5:{'0' * 32}"}, "a.dat", DigestMismatch),
+        ({}, "a.gz", ArchiveBroken),
+    ],
+)
+def test_a_wrong_file_is_not_kept(faulty_http, tmp_path, options, name, error):
+    faulty_http.add(f"/{name}", Answer(body=OLD, headers=DATE, etag='"v1"'))
+    downloader = by_http(faulty_http, {**ONCE, **options})
+    downloader.set_files_to_download([name])
+
+    with pytest.raises(error):
+        downloader.download(str(tmp_path))
+
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def slow_ftp(slow_ftp_server):
+    """A slow FTP server that was cut in the middle of a file, and a downloader of that."""
+    folder = slow_ftp_server.root / f"resume-{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "a.dat").write_bytes(OLD)
+    for path in (folder, folder / "a.dat"):
+        path.chmod(0o755)
+    downloader = CurlDownload("ftp", f"127.0.0.1:{slow_ftp_server.port}", f"/{folder.name}")
+    downloader.set_options({**ONCE, "verify": "off"})
+    downloader.set_files_to_download(["a.dat"])
+    return slow_ftp_server, folder, downloader
+
+
+def cut_ftp(server, downloader, folder):
+    log_bytes = server.log_path.stat().st_size if server.log_path.exists() else 0
+    cut = start(lambda: cut_after_retr(server, log_bytes, after_seconds=0.9))
+    fail(downloader, folder)
+    cut.result(20)
+    assert kept.FROM_BYTES < (folder / ".a.dat.part").stat().st_size < len(OLD)
+
+
+def test_ftp_goes_on_where_it_stopped(slow_ftp, tmp_path):
+    server, _, downloader = slow_ftp
+    cut_ftp(server, downloader, tmp_path)
+    part = (tmp_path / ".a.dat.part").stat().st_size
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert f'"REST {part}"' in server.log_path.read_text()
+    assert names(tmp_path) == ["a.dat"]
+
+
+@pytest.mark.parametrize("body", [NEW, NEW[:1_000_000]])
+def test_ftp_begins_again_with_another_version(slow_ftp, tmp_path, body):
+    server, folder, downloader = slow_ftp
+    cut_ftp(server, downloader, tmp_path)
+    (folder / "a.dat").write_bytes(body)
+    os.utime(folder / "a.dat", (1, 1))
+    downloader.set_options(TWICE_AT_ONCE)
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == body
+
+
+@pytest.fixture
+def sftp(ssh_server):
+    """A function that opens an SFTP downloader of one file by a port."""
+    folder = ssh_server.root / f"resume-{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "a.dat").write_bytes(LARGE)
+
+    def opened(port):
+        downloader = CurlDownload("sftp", f"127.0.0.1:{port}", str(folder))
+        downloader.set_credentials(f"{ssh_server.user}:{ssh_server.password}")
+        downloader.set_options({**ONCE, "verify": "off", "ssh_new_host": "accept"})
+        downloader.set_files_to_download(["a.dat"])
+        return downloader
+
+    return opened, folder
+
+
+def test_sftp_goes_on_where_it_stopped(sftp, ssh_server, tmp_path):
+    opened, _ = sftp
+    with Cutter(ssh_server.port, cut_after_bytes=LATE) as cutter:
+        fail(opened(cutter.port), tmp_path)
+        part = (tmp_path / ".a.dat.part").stat().st_size
+        before = cutter.brought_bytes
+
+        opened(cutter.port).download(str(tmp_path))
+
+        rest = cutter.brought_bytes - before
+    assert (tmp_path / "a.dat").read_bytes() == LARGE
+    assert rest < len(LARGE) - part + 500_000
+    assert names(tmp_path) == ["a.dat"]
+
+
+def test_sftp_begins_again_with_another_version(sftp, ssh_server, tmp_path):
+    opened, folder = sftp
+    with Cutter(ssh_server.port, cut_after_bytes=LATE) as cutter:
+        fail(opened(cutter.port), tmp_path)
+        (folder / "a.dat").write_bytes(NEW)
+        os.utime(folder / "a.dat", (1, 1))
+        downloader = opened(cutter.port)
+        downloader.set_options(TWICE_AT_ONCE)
+
+        downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("body", [OLD, NEW])
+def test_rsync_goes_on_where_it_stopped(rsync_server, tmp_path, body):
+    folder = rsync_server.root / f"resume-{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "a.dat").write_bytes(OLD)
+    with Cutter(rsync_server.port, cut_after_bytes=CUT) as cutter:
+        downloader = RSYNCDownload(f"rsync://127.0.0.1:{cutter.port}/data", folder.name)
+        downloader.set_options({**ONCE, "verify": "off"})
+        downloader.set_files_to_download(["a.dat"])
+        fail(downloader, tmp_path)
+        (folder / "a.dat").write_bytes(body)
+        before = cutter.brought_bytes
+
+        downloader.download(str(tmp_path))
+
+        rest = cutter.brought_bytes - before
+    assert (tmp_path / "a.dat").read_bytes() == body
+    assert (rest < len(OLD) // 2) == (body == OLD)
+    assert names(tmp_path) == ["a.dat"]
