@@ -61,7 +61,8 @@ def _bring(
         request = site.request(session, home, protocol, f"127.0.0.1:{port}", remote_dir)
         request.download.remote_file.credentials = credentials
         request.download.options.update(options or {})
-        request.download.remote_file.files.add(name=name, root=remote_dir)
+        file = request.download.remote_file.files.add(name=name, root=remote_dir)
+        file.metadata.size = FILE_BYTES
         requests.append(request)
     site.publish(requests)
     run = site.race(OURS, session, files)

@@ -31,6 +31,8 @@ _OF_FILE = re.compile(
     r"(?P<name>.+)\.(?:md5|sha1|sha224|sha256|sha384|sha512)(?:sum)?", re.IGNORECASE
 )
 
+_HINT = re.compile(r"(?:sums?\b|\.(?:metalink|meta4|md5|sha\d))", re.IGNORECASE)
+
 _SUM_LINE = re.compile(r"\\?(?P<hash>[0-9A-Fa-f]{32,128})[ \t]+\*?(?P<name>\S.*)")
 _BSD_LINE = re.compile(
     r"(?P<kind>[A-Za-z0-9-]+) ?\((?P<name>.+)\) ?= ?(?P<hash>[0-9A-Fa-f]{32,128})"
@@ -72,6 +74,11 @@ def subject_of(name: str) -> str | None:
     """Return the name of the file whose checksum is in a file called so: `a` for `a.md5`."""
     found = _OF_FILE.fullmatch(name)
     return found["name"] if found else None
+
+
+def may_name_checksum_files(listing: str) -> bool:
+    """Say whether the text of a listing may name one: most do not, and need not be read."""
+    return _HINT.search(listing) is not None
 
 
 def is_checksum_file(path: str) -> bool:

@@ -9,6 +9,7 @@ from biomaj_download.checksums import (
     checked_digest,
     is_checksum_file,
     is_of_directory,
+    may_name_checksum_files,
     read_checksums,
     subject_of,
 )
@@ -125,6 +126,7 @@ def test_metalink_4_is_read():
 )
 def test_the_checksums_of_a_directory_are_known_by_their_name(name):
     assert is_of_directory(name)
+    assert may_name_checksum_files(f'<a href="{name}">')
     assert is_checksum_file(f"some/where/{name}")
 
 
@@ -140,6 +142,7 @@ def test_other_files_are_no_checksum_files(name):
 )
 def test_a_checksum_beside_a_file_names_it(name, subject):
     assert subject_of(name) == subject
+    assert may_name_checksum_files(f"-rw-r--r-- 1 ftp ftp 5 Jan 1 2024 {name}")
 
 
 @pytest.mark.parametrize(

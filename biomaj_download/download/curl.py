@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pycurl
 
 from biomaj_download.archives import is_compressed
+from biomaj_download.checksums import may_name_checksum_files
 from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
@@ -105,24 +106,37 @@ class CurlDownload(DownloadInterface):
 
     def entries(self, directory: str = "") -> Listing:
         """List a directory of the server."""
+        return self._read(*self._answer(directory))
+
+    def published_names(self, directory: str) -> Sequence[str]:
+        """Return the names of the files in a directory, if one may hold checksums."""
+        text, result = self._answer(directory)
+        if not may_name_checksum_files(text):
+            return ()
+        return [file.name for file in self._read(text, result).files]
+
+    def _answer(self, directory: str) -> tuple[str, TransferResult]:
+        """Return what the server says of a directory; FTP servers are asked by MLSD first."""
         url = self.directory_url(directory)
         if self.curl_protocol.startswith("ftp") and self.server not in _without_mlsd:
             try:
-                return self._listed(url, ftp_command="MLSD")
+                return self._asked(url, ftp_command="MLSD")
             except TransferError as error:
                 if error.reply not in _NO_COMMAND:
                     raise
                 _without_mlsd.add(self.server)
-        return self._listed(url)
+        return self._asked(url)
 
-    def _listed(self, url: str, *, ftp_command: str | None = None) -> Listing:
+    def _asked(self, url: str, *, ftp_command: str | None = None) -> tuple[str, TransferResult]:
         page = _Page()
         request = self.request(url, sink=page, is_listing=True, ftp_command=ftp_command)
         try:
             result = self.moved(request)
         except PublishError as error:
             raise ListingError(f"{redact_url(url)}: longer than {MOST_LISTING_BYTES}") from error
-        text = page.getvalue().decode("utf-8", "surrogateescape")
+        return page.getvalue().decode("utf-8", "surrogateescape"), result
+
+    def _read(self, text: str, result: TransferResult) -> Listing:
         # A proxy that speaks HTTP makes a page of an FTP directory.
         if self.is_http() or (result.content_type or "").startswith("text/html"):
             return read_index(text, url=result.effective_url, patterns=self._patterns())
@@ -195,18 +209,14 @@ class CurlDownload(DownloadInterface):
         self, url: str, part: Part, remote_file: RemoteFile, *, post_body: str | None = None
     ) -> Transferred:
         """Bring the bytes behind an address."""
-        is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
         name = remote_file.save_as or remote_file.name
-        request = self.request(url, post_body=post_body, keeps_encoding=is_compressed(name))
-        if is_small or post_body is not None:
-            return self._fetch_whole(request, part)
-        return self._fetch_rest(request, part)
-
-    def _fetch_whole(self, request: TransferRequest, part: Part) -> Transferred:
-        """Bring a file that is not worth to be gone on with, should it break off."""
+        wanted: dict[str, Any] = {"post_body": post_body, "keeps_encoding": is_compressed(name)}
+        is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
+        if not is_small and post_body is None:
+            return self._fetch_rest(self.request(url, **wanted), part)
         with mapped({OSError: PublishError}, subject=str(part.path)):
             part.create()
-        return _transferred(part, self.moved(replace(request, sink=part)))
+        return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))
 
     def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
         """Bring what an earlier transfer left out, or the whole of another version."""

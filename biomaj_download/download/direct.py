@@ -93,10 +93,6 @@ class DirectFTPDownload(CurlDownload):
         """Return the one file; there is nothing to list."""
         return Listing(files=tuple(file_of(file) for file in self.files_to_download))
 
-    def published_names(self, directory: str) -> Sequence[str]:
-        """Return what lies beside the file, where the server lists it."""
-        return [file.name for file in super().entries(directory).files]
-
     def match(
         self,
         patterns: Sequence[str],

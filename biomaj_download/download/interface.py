@@ -229,10 +229,19 @@ class DownloadInterface(Wishes):
 
     def _published_digest(self, remote_file: RemoteFile, *, must: bool) -> Digest | None:
         """Return the digest that the publisher offers; `must`: not to be told is an error."""
+        return publishers.digest(
+            lambda: self._at_root_of(remote_file),
+            self._identity(remote_file),
+            remote_file,
+            must=must,
+        )
+
+    def _at_root_of(self, remote_file: RemoteFile) -> DownloadInterface:
+        """Return a downloader of what lies around a file."""
         server = copy(self)
         server.rootdir = remote_file.root or self.rootdir
         server.timeout = PUBLISHER_SECONDS
-        return publishers.digest(server, self._identity(remote_file), remote_file, must=must)
+        return server
 
     def published_names(self, directory: str) -> Sequence[str]:
         """Return the names of the files in a directory, where the publisher's checksums may be."""

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,12 +63,18 @@ class Publishers:
         self._directories: OrderedDict[Hashable, _Directory] = OrderedDict()
 
     def digest(
-        self, server: Server, identity: Hashable, remote_file: RemoteFile, *, must: bool = False
+        self,
+        server: Callable[[], Server],
+        identity: Hashable,
+        remote_file: RemoteFile,
+        *,
+        must: bool = False,
     ) -> Digest | None:
         """Return the digest that the publisher offers for a file.
 
-        Looked for in the file's directory, then in those above it, up to the root. `identity` is
-        of server, account and root. `must`: a server that does not tell is an error.
+        Looked for in the file's directory, then in those above it, up to the root. `server` is
+        called where it is asked something; `identity` is of server, account and root. `must`: a
+        server that does not tell is an error.
 
         Raises:
             DownloadError: a checksum file that is there did not arrive.
@@ -91,16 +97,16 @@ class Publishers:
                 self._directories.pop((identity, "/".join(parents[:depth])), None)
 
     def _look(
-        self, server: Server, key: Hashable, path: str, name: str, must: bool
+        self, server: Callable[[], Server], key: Hashable, path: str, name: str, must: bool
     ) -> Digest | None:
         directory = self._directory(key)
         with directory.lock:  # the first one asks the server, the others wait for its answer
             if time.monotonic() >= directory.kept_until:
-                self._ask(server, directory, path, must)
+                self._ask(server(), directory, path, must)
             known, holder = directory.digests.get(name), directory.beside.get(name)
         if known is not None or holder is None:
             return known
-        for other, digest in _read(server, path, holder, subject=name).items():
+        for other, digest in _read(server(), path, holder, subject=name).items():
             if other.rpartition("/")[2] == name:  # under whatever path it lay there
                 directory.digests[name] = digest
         return directory.digests.get(name)
@@ -127,11 +133,10 @@ class Publishers:
         directory.digests = {}
         for name in filter(is_of_directory, names):
             directory.digests.update(_read(server, path, name))
-        present = set(names)
         directory.beside = {
             subject: name
             for name in names
-            if (subject := subject_of(name)) in present and subject not in directory.digests
+            if (subject := subject_of(name)) is not None and subject not in directory.digests
         }
         directory.kept_until = time.monotonic() + kept_seconds
 

@@ -86,7 +86,12 @@ class Keeper:
             log.debug("part not synced path=%s error=%s", self._part_path, error)
 
     def _write(self, synced_bytes: int) -> None:
-        record = {**asdict(self._validators), "synced_bytes": synced_bytes, "run": _this_run()}
+        record = {
+            **asdict(self._validators),
+            "synced_bytes": synced_bytes,
+            "run": _this_run(),
+            "inode": self._part_path.stat().st_ino,
+        }
         temporary = self._path.with_name(f"{self._path.name}.new")
         temporary.write_text(json.dumps(record), encoding="utf-8")
         temporary.replace(self._path)
@@ -99,9 +104,12 @@ def kept(part_path: Path) -> Kept | None:
     """
     try:
         told = json.loads(_beside(part_path).read_text(encoding="utf-8"))
-        synced_bytes, run = int(told.pop("synced_bytes")), told.pop("run")
-        size_bytes = part_path.stat().st_size
-        safe_bytes = size_bytes if run == _this_run() else min(synced_bytes, size_bytes)
+        synced_bytes, run, inode = (told.pop(name) for name in ("synced_bytes", "run", "inode"))
+        status = part_path.stat()
+        if status.st_ino != inode:  # the record of another file that had this name
+            return None
+        size_bytes = status.st_size
+        safe_bytes = size_bytes if run == _this_run() else min(int(synced_bytes), size_bytes)
         return Kept(validators=Validators(**told), safe_bytes=safe_bytes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

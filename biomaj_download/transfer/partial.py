@@ -56,7 +56,8 @@ class Part:
         """Make the file, empty; wait while another thread or process of this host writes it."""
         self.close()
         self._descriptor = self._lock_ours()
-        self.restart()
+        if os.fstat(self._descriptor).st_size:
+            self.restart()
 
     def resume(self) -> Validators | None:
         """Open what an earlier transfer left, to write its rest; None: there is nothing of use."""
@@ -83,9 +84,8 @@ class Part:
         descriptor = self._opened()
         self._stop_helpers()
         forget(self.path)
-        if os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
         self.written_bytes = 0
 
     def keep(self, validators: Validators) -> None:
