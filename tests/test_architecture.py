@@ -20,9 +20,10 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "errors", "job"),
+    ("__init__", "errors", "job", "machine"),
     (
         "archives",
+        "cancellation",
         "checksums",
         "download.filedict",
         "download.listing",
@@ -35,7 +36,8 @@ FLOORS = (
     ("broker.base", "message", "publish", "settings", "store.base"),
     ("transfer.outcome", "transfer.request"),
     ("broker", "discovery", "metrics", "reporting", "retry", "store", "transfer", "verify"),
-    ("crew", "download.lastrelease", "download.options", "pipeline", "recorder"),
+    ("admission", "download.lastrelease", "download.options", "outbox", "pipeline", "watch"),
+    ("crew", "recorder"),
     ("download.publishers", "download.wishes"),
     ("download.interface",),
     ("download",),
