@@ -65,6 +65,12 @@ def own_rabbitmq(start_server) -> RabbitmqServer:
 
 
 @pytest.fixture
+def impatient_rabbitmq(start_server) -> RabbitmqServer:
+    """A broker that takes a message back which is not settled within a minute."""
+    return start_server(lambda: RabbitmqServer(more_config="consumer_timeout = 60000\n"))
+
+
+@pytest.fixture
 def own_redis(start_server) -> RedisServer:
     """A store for one fault alone; what it holds outlives it."""
     return start_server(RedisServer)
