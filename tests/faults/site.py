@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,13 +53,17 @@ class Site:
         self._session = self._session or self.store.create_session(BANK)
         return self._session
 
-    def consumer(self, **sections: Mapping[str, object]) -> DownloadConsumer:
-        """Start a consumer; `sections`: what its configuration has besides."""
+    def consumer(
+        self,
+        make: Callable[..., DownloadConsumer] = DownloadConsumer,
+        **sections: Mapping[str, object],
+    ) -> DownloadConsumer:
+        """Start a consumer, as `make` makes it; `sections`: what its configuration has besides."""
         given = {name: {**values} for name, values in sections.items()}
         given.setdefault("rabbitmq", {})["queue"] = self.queue
         given.setdefault("redis", {})["prefix"] = self.prefix
         given.setdefault("storage", {})["state_dir"] = str(self.home.parent / "state")
-        return self._opened.enter_context(DownloadConsumer(self.rabbitmq, self.redis_server, given))
+        return self._opened.enter_context(make(self.rabbitmq, self.redis_server, given))
 
     def request(self, url: str, save_as: str = "", **options: str) -> wire.Operation:
         """Return the request for the file behind an address, as BioMAJ core sends it."""

@@ -28,8 +28,11 @@ class BiomajProcess(Server):
         rabbitmq: RabbitmqServer,
         redis_server: RedisServer,
         sections: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__()
+        self._more_environment = environment
         self._config_path = self.folder / "config.yml"
         configuration: dict[str, dict[str, object]] = {
             "rabbitmq": {
@@ -43,7 +46,8 @@ class BiomajProcess(Server):
             "log_config": {
                 "version": 1,
                 "disable_existing_loggers": False,
-                "handlers": {"console": {"class": "logging.StreamHandler"}},
+                "formatters": {"dated": {"format": "%(asctime)s %(message)s"}},
+                "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "dated"}},
                 "root": {"level": "INFO", "handlers": ["console"]},
             },
         }
@@ -56,6 +60,7 @@ class BiomajProcess(Server):
             "BIOMAJ_CONFIG": str(self._config_path),
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT),
+            **self._more_environment,
         }
 
 
