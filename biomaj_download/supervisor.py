@@ -171,7 +171,7 @@ class Supervisor:
             self._look()
         for child in self._children.values():
             child.join()
-        return max(abs(child.exitcode or 0) for child in self._children.values())
+        return max((abs(child.exitcode or 0) for child in self._children.values()), default=0)
 
     def _stop(self) -> None:
         self._is_stopping = True
