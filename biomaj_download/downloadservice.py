@@ -7,7 +7,6 @@ import logging.config
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
 from queue import SimpleQueue
 
 from biomaj_download.broker.base import Broker
@@ -20,10 +19,11 @@ from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
+from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
-from biomaj_download.store.base import Outcome, Store
+from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.opening import open_store
 from biomaj_download.transfer import shared
 from biomaj_download.worker import Worker
@@ -62,6 +62,7 @@ class DownloadService:
         self._worker = Worker(
             self._store,
             self._reporter,
+            outbox=Outbox(self.settings.storage.state_folder()),
             is_durable=self.settings.storage.fsync,
             max_deliveries=self.settings.worker.max_deliveries,
         )
@@ -83,10 +84,11 @@ class DownloadService:
         """
         slots = self.settings.worker.slots
         broker = self._opened_broker()
-        crew = Crew(slots, partial(self._worker.handle, broker))
+        crew = Crew(slots, self._worker.handle)
+        admission = self._worker.admission(broker, crew.hand_over)
         consuming = threading.Thread(
             target=broker.consume,
-            args=(crew.hand_over,),
+            args=(admission.arrive,),
             kwargs={"slots": slots, "on_turn": on_turn},
             name="broker",
         )
@@ -94,13 +96,14 @@ class DownloadService:
         log.info("consuming slots=%d", slots)
         self._stops_asked.get()
         broker.stop()
+        admission.close()
         crew.dismiss()
         late = crew.wait(self.settings.worker.shutdown_grace_seconds)
         self._worker.stop()
         if late:
             log.warning("grace period over, given back transfers=%d", late)
-        shared.close()
         crew.wait(_LAST_SECONDS)
+        shared.close()
         self._worker.close()
         broker.close()
         consuming.join()
@@ -167,7 +170,7 @@ class DownloadService:
     def download_status(self, download_file: wire.DownloadFile) -> tuple[int, int]:
         """Return how many messages are settled and how many failed; -1: none yet."""
         progress = self._store.progress(download_file.bank, download_file.session)
-        done, errors = (-1 if count is None else count for count in progress)
+        done, errors = (-1 if count is None else count for count in progress[:2])
         return done, errors
 
     def download_errors(self, download_file: wire.DownloadFile) -> Sequence[str]:
@@ -188,9 +191,7 @@ class DownloadService:
         sync_directories(result.changed_directories)
         self._store.settle(
             Outcome(
-                bank=job.bank,
-                session=job.session,
-                message_key=str(uuid.uuid4()),
+                message=Message(bank=job.bank, session=job.session, key=str(uuid.uuid4())),
                 error=None if result.error is None else str(result.error),
                 files=result.file_list,
             )

@@ -20,9 +20,10 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "errors", "job"),
+    ("__init__", "errors", "job", "machine"),
     (
         "archives",
+        "cancellation",
         "checksums",
         "download.filedict",
         "download.listing",
@@ -46,7 +47,8 @@ FLOORS = (
         "transfer",
         "verify",
     ),
-    ("crew", "download.lastrelease", "download.options", "pipeline", "recorder"),
+    ("admission", "download.lastrelease", "download.options", "outbox", "pipeline", "watch"),
+    ("crew", "recorder"),
     ("download.publishers", "download.wishes"),
     ("download.interface",),
     ("download",),

@@ -152,7 +152,7 @@ def test_serve_does_a_whole_session_and_stops_when_told(serve, served, tmp_path)
     process.send_signal(signal.SIGTERM)
 
     assert accepted == 202
-    assert status == {"progress": 1, "errors": -1}
+    assert status == {"progress": 1, "errors": -1, "open": True}
     assert (tmp_path / "home" / "c.dat").read_bytes() == b"c" * 10
     assert process.wait(timeout=60) == 0
 

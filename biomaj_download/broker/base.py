@@ -29,6 +29,10 @@ class Delivery:
     headers: Mapping[str, object] = field(default_factory=dict)
 
 
+#: Marks a dead letter that an operator has put back: it is worked on although it is counted.
+REQUEUED_HEADER = "x-requeued"
+
+
 class Broker(ABC):
     """A durable queue of download requests, and its queue of dead letters (`<queue>.dead`).
 
@@ -86,6 +90,10 @@ class Broker(ABC):
     @abstractmethod
     def requeue(self, delivery: Delivery) -> None:
         """Give a message back unworked, for another consumer or a later try."""
+
+    @abstractmethod
+    def lend_place(self, delivery: Delivery) -> None:
+        """Let another message come although this one, which waits for something, is unsettled."""
 
     @abstractmethod
     def is_connected(self) -> bool:

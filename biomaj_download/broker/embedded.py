@@ -42,6 +42,8 @@ class Orders:
         self.stopping = threading.Event()
         self.closing = threading.Event()
         self.notes: deque[Note] = deque()
+        #: Messages that are out, and count no more.
+        self.lent: set[int] = set()
 
 
 class EmbeddedBroker(Broker):
@@ -111,6 +113,11 @@ class EmbeddedBroker(Broker):
     def requeue(self, delivery: Delivery) -> None:
         """Have a message wait again."""
         self._note(delivery, QueueFile.release)
+
+    def lend_place(self, delivery: Delivery) -> None:
+        """Claim one message more while this one is out."""
+        self._orders.lent.add(cast("int", delivery.token))
+        self._orders.knock.set()
 
     def is_connected(self) -> bool:
         """Say whether the file takes orders; a broker that only publishes has opened it."""
@@ -190,7 +197,8 @@ class Consumption:
         self._settle()
         if not self._orders.stopping.is_set():
             self._clear_seats_of_the_dead()
-            self._hand_out(self._file.claim(self._seat.number, self._slots - len(self._unsettled)))
+            out = len(self._unsettled - self._orders.lent)
+            self._hand_out(self._file.claim(self._seat.number, max(self._slots - out, 0)))
 
     def _settle(self) -> None:
         """Carry out all notes in one transaction; after an error the next turn tries them again."""
@@ -205,6 +213,7 @@ class Consumption:
                 for note in self._settling.values():
                     note.change(self._file, note.id)
             self._unsettled.difference_update(self._settling)
+            self._orders.lent.difference_update(self._settling)
             self._settling.clear()
 
     def _hand_out(self, messages: list[Claimed]) -> None:

@@ -101,6 +101,11 @@ class RabbitmqBroker(Broker):
         """Give a message back unworked."""
         _settle(delivery, Settlement.REQUEUE)
 
+    def lend_place(self, delivery: Delivery) -> None:
+        """Have the broker deliver one message more."""
+        consumer, tag = cast("Token", delivery.token)
+        consumer.lend_place(tag)
+
     def is_connected(self) -> bool:
         """Say whether messages flow: to the consumer, or from one that only publishes."""
         if self._consuming is None:

@@ -279,6 +279,7 @@ class CurlDownload(DownloadInterface):
             timeout_seconds=min(limits) if limits else None,
             max_connections=self._values["max_connections"],
             options=libcurl_options(self.curl_protocol, self._values),
+            cancellation=self.cancellation,
             **wanted,
         )
 

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.options import CHECKSUM_OPTION, RETRY_OPTIONS, Option
 from biomaj_download.errors import AccessDenied, PublishError, RemoteFileMissing, mapped
@@ -69,7 +70,7 @@ class LocalDownload(DownloadInterface):
             with mapped({OSError: PublishError}, subject=str(part.path)):
                 if not (self.use_hardlinks and _linked(source, part.path)):
                     part.create()
-                    shutil.copyfileobj(opened, part, _CHUNK_BYTES)
+                    shutil.copyfileobj(opened, _Sink(part, self.cancellation), _CHUNK_BYTES)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
@@ -79,6 +80,18 @@ class LocalDownload(DownloadInterface):
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Files of this host are taken as they are, unless a digest is given for them."""
         return Checks(archives=False, digests=self._expected_digests(remote_file))
+
+
+class _Sink:
+    """Takes what is copied, as long as it is wanted."""
+
+    def __init__(self, part: Part, cancellation: Cancellation) -> None:
+        self._part = part
+        self._cancellation = cancellation
+
+    def write(self, chunk: bytes, /) -> int:
+        self._cancellation.check()
+        return self._part.write(chunk)
 
 
 def _linked(source: Path, part_path: Path) -> bool:
