@@ -7,6 +7,7 @@ import logging.config
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.opening import open_broker
@@ -65,7 +66,8 @@ class DownloadService:
             is_durable=self.settings.storage.fsync,
             max_deliveries=self.settings.worker.max_deliveries,
         )
-        self._stop_asked = threading.Event()
+        # A signal handler may put into this one while its own thread waits in `get`.
+        self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._deregister: Callable[[], None] | None = None
         self._closed = False
 
@@ -75,8 +77,11 @@ class DownloadService:
         """Register with Consul, where that is configured, and answer its health checks."""
         self._deregister = register_consumer(self.settings)
 
-    def wait_for_messages(self) -> None:
-        """Work on messages until `stop` is called; then finish what the grace period allows."""
+    def wait_for_messages(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
+        """Work on messages until `stop` is called; then finish what the grace period allows.
+
+        `on_turn` is called often, as long as the thread that talks with the broker does not hang.
+        """
         slots = self.settings.worker.slots
         broker = self._opened_broker()
         crew = Crew(slots, self._worker.handle)
@@ -84,12 +89,12 @@ class DownloadService:
         consuming = threading.Thread(
             target=broker.consume,
             args=(admission.arrive,),
-            kwargs={"slots": slots},
+            kwargs={"slots": slots, "on_turn": on_turn},
             name="broker",
         )
         consuming.start()
         log.info("consuming slots=%d", slots)
-        self._stop_asked.wait()
+        self._stops_asked.get()
         broker.stop()
         admission.close()
         crew.dismiss()
@@ -105,14 +110,14 @@ class DownloadService:
 
     def stop(self) -> None:
         """Ask `wait_for_messages` to end; may be called from a signal handler."""
-        self._stop_asked.set()
+        self._stops_asked.put(None)
 
     def close(self) -> None:
         """Let go of broker, store and Consul."""
         if self._closed:
             return
         self._closed = True
-        self._stop_asked.set()
+        self.stop()
         if self._deregister is not None:
             self._deregister()
         self._worker.stop()

@@ -61,7 +61,7 @@ class SettledBroker(Broker):
     def publish_many(self, messages):
         raise NotImplementedError
 
-    def consume(self, on_delivery, *, slots):
+    def consume(self, on_delivery, *, slots, on_turn=lambda: None):
         raise NotImplementedError
 
     def is_connected(self):

@@ -11,6 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+#: How often a consumer shows that it lives.
+TURN_SECONDS = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
@@ -59,11 +62,18 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
+    def consume(
+        self,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        slots: int,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> None:
         """Hand out messages, at most `slots` unsettled ones; see above for when it returns.
 
         `on_delivery` is called on this thread and must return at once. A lost broker is
-        reconnected with growing waits, for ever.
+        reconnected with growing waits, for ever. `on_turn` is called as long as the thread does
+        not hang, also while the broker is away: first of all, and about each TURN_SECONDS.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from biomaj_download.broker.base import Broker, Delivery
-from biomaj_download.broker.outage import Outage
+from biomaj_download.broker.outage import Outage, wait_out
 from biomaj_download.broker.queue_file import Claimed, QueueFile
 from biomaj_download.broker.seat import Seat, take_seat, take_seat_if_free
 from biomaj_download.errors import BrokerError, mapped
@@ -75,7 +75,13 @@ class EmbeddedBroker(Broker):
             self._file.put(messages)
         self._orders.knock.set()
 
-    def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
+    def consume(
+        self,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        slots: int,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> None:
         """Hand out messages, the oldest first; an error of the file is waited out.
 
         Raises:
@@ -91,7 +97,7 @@ class EmbeddedBroker(Broker):
                     )
                     file.clear_seat(seat.number)  # of a consumer that died here
                 self._consumption = Consumption(file, seat, on_delivery, slots, self._orders)
-                self._consumption.run(Outage(str(self._path)))
+                self._consumption.run(Outage(str(self._path)), on_turn)
         finally:
             self._consumption = None
             self._consumed.set()
@@ -163,15 +169,16 @@ class Consumption:
         self._next_look = 0.0
         self.is_healthy = True
 
-    def run(self, outage: Outage) -> None:
+    def run(self, outage: Outage, on_turn: Callable[[], object]) -> None:
         """Claim and settle until there is nothing more to do."""
         while not self._is_over():
+            on_turn()
             self._orders.knock.clear()
             try:
                 self._turn()
             except sqlite3.Error as error:
                 self.is_healthy = False
-                self._orders.closing.wait(outage.failed(error, str(error)))
+                wait_out(outage.failed(error, str(error)), self._orders.closing, on_turn)
             else:
                 self.is_healthy = True
                 outage.over()
