@@ -108,7 +108,9 @@ def _error_of(
     if code == pycurl.E_HTTP_RETURNED_ERROR:
         return status_error(subject, status)
     if is_turned_away(code, status):
-        return BadStatus(f"{subject}: the server takes no more connections (its reply {status})")
+        return BadStatus(
+            f"{subject}: expected the file, got FTP reply {status}: too busy, or closing"
+        )
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return (TimedOut if total_timed_out else Stalled)(f"{subject}: {redact(text)}")
     if code == pycurl.E_SSH and "key" in text.lower():
