@@ -54,9 +54,8 @@ _ALWAYS: dict[int, Any] = {
 }
 
 
-#: How long a connection may be idle that one to a host in trouble finds (CURLOPT_MAXAGE_CONN).
-TROUBLED_IDLE_SECONDS = 1
-
+#: Idle: for longer than this (CURLOPT_MAXAGE_CONN; 0 would mean its default).
+_IDLE_SECONDS = 1
 _DECIMAL = re.compile(rb"\d{1,9}(\.\d*)?")
 
 
@@ -84,20 +83,21 @@ class Handle:
         request: TransferRequest,
         settings: TransferSettings,
         *,
-        is_host_in_trouble: bool = False,
+        hears_retry_after: bool = False,
+        closes_idle: bool = False,
     ) -> None:
         """Make a new or used handle ready for a request.
 
-        `is_host_in_trouble`: its host refused something not long ago.
+        `hears_retry_after`: look at each header line; it costs a twentieth of a small file's time.
+        `closes_idle`: close connections of other transfers that are idle.
         """
         options = _options(request, settings)
         self._on_header = request.on_header
         self._retry_after = b""
-        if request.on_header is not None or is_host_in_trouble:  # a line costs: only where needed
+        if request.on_header is not None or hears_retry_after:
             options[pycurl.HEADERFUNCTION] = self._hear
-        if is_host_in_trouble:
-            # Its server counts idle connections, too: those of other users would keep us out.
-            options[pycurl.MAXAGE_CONN] = TROUBLED_IDLE_SECONDS
+        if closes_idle:
+            options[pycurl.MAXAGE_CONN] = _IDLE_SECONDS
         if options != self._options:
             self._options = None
             self.curl.reset()

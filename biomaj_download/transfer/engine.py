@@ -134,7 +134,10 @@ class Engine:
         handle = self._idle.pop() if self._idle else Handle()
         try:
             handle.configure(
-                transfer.request, self._settings, is_host_in_trouble=transfer.host.is_in_trouble
+                transfer.request,
+                self._settings,
+                hears_retry_after=transfer.host.is_in_trouble,
+                closes_idle=transfer.host.closes_idle,
             )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))

@@ -44,7 +44,8 @@ class Host:
     """What runs and waits at one host; any thread may read `is_full`, the rest is the engine's.
 
     `name`: scheme, host and port. `is_in_trouble`: it refused something not long ago.
-    `is_full`: one of its transfers must end before another starts.
+    `is_full`: one of its transfers must end before another starts. `closes_idle`: it turned away
+    the only one; it may count connections that other users left idle, which the next one closes.
     """
 
     def __init__(self, name: str, limit: int) -> None:
@@ -54,6 +55,7 @@ class Host:
         self.running = 0
         self.is_full = False
         self.is_in_trouble = False
+        self.closes_idle = False
         self.paused_until = 0.0
         self._configured_limit = limit
         self._lowered_until = 0.0
@@ -69,6 +71,7 @@ class Host:
         """Count a transfer that starts."""
         transfer.lowerings = self._lowerings
         self.running += 1
+        self.closes_idle = False
         self.is_full = self.running >= self._limit_for(transfer)
 
     def ended(self) -> None:
@@ -80,6 +83,7 @@ class Host:
         """Allow as many as run besides the refused one, or one; False: there are none."""
         others = self.running - 1
         self._lower(max(others, 1), reply)
+        self.closes_idle = others == 0
         return others > 0
 
     def lower_to_half(self, refused: Transfer, reply: int) -> None:
