@@ -20,6 +20,8 @@ from tests.servers.rsyncd import RsyncServer
 from tests.servers.sshd import SshServer
 from tests.servers.vsftpd import Tls, VsftpdServer
 
+#: What a server that counts connections gives one address.
+FEW_CONNECTIONS = 5
 #: Slow enough for a connection to be cut in the middle of a file.
 SLOW_BYTES_A_SECOND = 2_000_000
 
@@ -82,6 +84,11 @@ def nginx(start_server):
 @pytest.fixture(scope="session")
 def ftp_server(start_server):
     return start_server(VsftpdServer)
+
+
+@pytest.fixture(scope="session")
+def crowded_ftp_server(start_server):
+    return start_server(partial(VsftpdServer, connections_per_address=FEW_CONNECTIONS))
 
 
 @pytest.fixture(scope="session")
