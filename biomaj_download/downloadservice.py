@@ -62,6 +62,7 @@ class DownloadService:
             self._store,
             self._reporter,
             is_durable=self.settings.storage.fsync,
+            reserve_bytes=self.settings.storage.reserve_bytes,
             max_deliveries=self.settings.worker.max_deliveries,
         )
         self._stop_asked = threading.Event()

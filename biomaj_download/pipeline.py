@@ -10,6 +10,7 @@ from typing import Protocol
 
 import tenacity
 
+from biomaj_download.disk import check_room
 from biomaj_download.errors import Cancelled, DigestMismatch, DownloadError, TransferError
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
@@ -23,6 +24,10 @@ class Fetcher(Protocol):
     """What the road needs of a downloader."""
 
     is_durable: bool
+    reserve_bytes: int
+
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
 
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file."""
@@ -52,6 +57,12 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     """
     started = time.monotonic()
     with closing(Part(path)) as part:
+        check_room(
+            path,
+            part.path,
+            size_bytes=downloader.bytes_to_store(remote_file),
+            reserve_bytes=downloader.reserve_bytes,
+        )
         try:
             checks = downloader.checks(remote_file)
             part.follow(digest.algorithm for digest in checks.digests)

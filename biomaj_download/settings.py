@@ -165,9 +165,13 @@ class TransferSettings(Section):
 
 
 class StorageSettings(Section):
-    """How files reach the disk; `fsync` false: safe against a killed process, not a power cut."""
+    """How files reach the disk; `fsync` false: safe against a killed process, not a power cut.
+
+    `reserve_bytes`: what stays free of a file system, but never more than half of it.
+    """
 
     fsync: bool = True
+    reserve_bytes: int = Field(default=1024**3, ge=0)
 
 
 class Settings(BaseModel):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from biomaj_download.archives import check_archive
 from biomaj_download.checksums import Digest
-from biomaj_download.errors import DigestMismatch, PublishError, SizeMismatch, mapped
+from biomaj_download.disk import on_disk
+from biomaj_download.errors import DigestMismatch, SizeMismatch
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 
@@ -49,7 +50,7 @@ def _check_length(part: Part, transferred: Transferred, remote_file: RemoteFile,
 
     A listing may be rounded, old or wrong: its size is a hint that is logged, no more.
     """
-    with mapped({OSError: PublishError}, subject=name):
+    with on_disk(part.path):
         stored_bytes = part.size_bytes()
     for announced_bytes in (transferred.announced_bytes, transferred.size_bytes):
         if announced_bytes is not None and announced_bytes != stored_bytes:
@@ -66,7 +67,7 @@ def _check_length(part: Part, transferred: Transferred, remote_file: RemoteFile,
 def _check_digests(part: Part, expected: tuple[Digest, ...], name: str) -> None:
     if not expected:
         return
-    with mapped({OSError: PublishError}, subject=name):
+    with on_disk(part.path):
         received = part.digests(digest.algorithm for digest in expected)
     for digest in expected:
         found = Digest(digest.algorithm, received[digest.algorithm])

@@ -24,7 +24,7 @@ from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import UnreadableMessage, decode, encode_file_list
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
-from biomaj_download.settings import WorkerSettings
+from biomaj_download.settings import StorageSettings, WorkerSettings
 from biomaj_download.store.base import Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
 
@@ -55,12 +55,14 @@ class Worker:
         reporter: Reporter,
         *,
         is_durable: bool = True,
+        reserve_bytes: int = StorageSettings().reserve_bytes,
         max_deliveries: int = WorkerSettings().max_deliveries,
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
         self._reporter = reporter
         self._is_durable = is_durable
+        self._reserve_bytes = reserve_bytes
         self._sessions = _OpenSessions(store)
         self._stopping = threading.Event()
         self._recorder = Recorder(store, self._stopping)
@@ -136,6 +138,7 @@ class Worker:
         try:
             downloader = open_downloader(job)
             downloader.is_durable = self._is_durable
+            downloader.reserve_bytes = self._reserve_bytes
             if job.kind is Kind.LIST:
                 return _listed(downloader, job.matches)
             downloader.bring_all(job.local_dir)

@@ -24,6 +24,7 @@ FLOORS = (
     (
         "archives",
         "checksums",
+        "disk",
         "download.filedict",
         "download.listing",
         "download.matching",

@@ -162,6 +162,20 @@ def test_worker_counts_a_failure_as_an_error_with_its_text(
     assert broker.settled == [("accept", "")]
 
 
+def test_worker_begins_no_file_that_would_use_up_the_reserve(
+    store, broker, session, operation, small_disk
+):
+    (small_disk / "other").write_bytes(bytes(5 * 1024 * 1024))
+    operation.download.local_dir = str(small_disk)
+    worker = Worker(store, Reporter(Settings()), reserve_bytes=1024**4)
+
+    handle(worker, broker, delivery(operation))
+
+    worker.close()
+    assert "storage.reserve_bytes" in store.pop_errors("bank", session)[0]
+    assert [path.name for path in small_disk.iterdir()] == ["other"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

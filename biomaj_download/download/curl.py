@@ -16,6 +16,7 @@ import pycurl
 
 from biomaj_download.archives import is_compressed
 from biomaj_download.checksums import may_name_checksum_files
+from biomaj_download.disk import on_disk
 from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
@@ -28,7 +29,6 @@ from biomaj_download.errors import (
     PublishError,
     TransferError,
     UnknownProtocol,
-    mapped,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.kept import FROM_BYTES, Validators
@@ -213,16 +213,16 @@ class CurlDownload(DownloadInterface):
         wanted: dict[str, Any] = {"post_body": post_body, "keeps_encoding": is_compressed(name)}
         is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
         if not is_small and post_body is None:
-            return self._fetch_rest(self.request(url, **wanted), part)
-        with mapped({OSError: PublishError}, subject=str(part.path)):
+            with on_disk(part.path):
+                return self._fetch_rest(self.request(url, **wanted), part)
+        with on_disk(part.path):
             part.create()
-        return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))
+            return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))
 
     def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
         """Bring what an earlier transfer left out, or the whole of another version."""
         told = self._stat(request) if self.curl_protocol == "sftp" else None
-        with mapped({OSError: PublishError}, subject=str(part.path)):
-            continuation = Continuation(part, request.url, told=told)
+        continuation = Continuation(part, request.url, told=told)
         request = replace(
             request,
             sink=continuation,

@@ -202,6 +202,10 @@ class DownloadInterface(Wishes):
         rfile["size"] = published.size_bytes
         return False
 
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
+        return remote_file.size_bytes or 0
+
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file.
 

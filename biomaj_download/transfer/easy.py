@@ -68,6 +68,9 @@ class Handle:
     def __init__(self) -> None:
         self.curl = pycurl.Curl()
         self._options: dict[int, Any] | None = None
+        self._sink = _NOTHING
+        #: What the sink raised: libcurl could only say that the body was not taken.
+        self.sink_error: Exception | None = None
 
     def configure(self, request: TransferRequest, settings: TransferSettings) -> None:
         """Make a new or used handle ready for a request."""
@@ -79,7 +82,17 @@ class Handle:
                 self.curl.setopt(option, value)
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
-        self.curl.setopt(pycurl.WRITEDATA, request.sink or _NOTHING)
+        self._sink = request.sink or _NOTHING
+        self.sink_error = None
+        self.curl.setopt(pycurl.WRITEDATA, self)
+
+    def write(self, chunk: bytes, /) -> int | None:
+        """Hand a chunk to the sink; 0 ends the transfer."""
+        try:
+            return self._sink.write(chunk)
+        except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
+            self.sink_error = error
+            return 0
 
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:

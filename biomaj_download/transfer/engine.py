@@ -76,6 +76,8 @@ class Engine:
     def submit(self, request: TransferRequest) -> Future[TransferResult]:
         """Queue a request; the future ends with its result, or with a `DownloadError`.
 
+        What its sink raises ends it, too, and comes out as it is.
+
         Raises:
             TransferError: there is no host in its URL.
         """
@@ -92,6 +94,7 @@ class Engine:
 
         Raises:
             DownloadError: the transfer failed.
+            Exception: what the sink raised.
         """
         return self.submit(request).result()
 
@@ -236,13 +239,13 @@ class Engine:
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
         handle, transfer = self._running[curl]
-        answer = _answer_of(curl, code, text, transfer.request)
+        answer = handle.sink_error or _answer_of(curl, code, text, transfer.request)
         self._multi.remove_handle(curl)
         del self._running[curl]
         self._running_per_host[transfer.host] -= 1
         self._full_hosts.discard(transfer.host)
         self._idle.append(handle)
-        if isinstance(answer, DownloadError):
+        if isinstance(answer, Exception):
             transfer.future.set_exception(answer)
         else:
             transfer.future.set_result(answer)

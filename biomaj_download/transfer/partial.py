@@ -160,11 +160,12 @@ class Part:
             forget(self.path)
 
     def discard(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
-        if self._keeper is not None:
-            self._keeper.close()
-            forget(self.path)
+        """Remove the file, where the disk lets us: an earlier error has said what it does not."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            if self._keeper is not None:
+                self._keeper.close()
+                forget(self.path)
         self.close()  # only now: who waits for it must find it gone
 
     def close(self) -> None:
