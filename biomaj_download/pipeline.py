@@ -11,7 +11,13 @@ from typing import Protocol
 import tenacity
 
 from biomaj_download.disk import check_room
-from biomaj_download.errors import Cancelled, DigestMismatch, DownloadError, TransferError
+from biomaj_download.errors import (
+    Cancelled,
+    DigestMismatch,
+    DownloadError,
+    TransferError,
+    UnexpectedContent,
+)
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part
@@ -89,4 +95,6 @@ def _leaves_a_beginning(error: DownloadError) -> bool:
     """Say whether what came before an error is right as far as it goes."""
     if isinstance(error, Cancelled):
         return True
+    if isinstance(error, UnexpectedContent):
+        return False
     return isinstance(error, TransferError) and not error.permanent

@@ -24,6 +24,7 @@ FLOORS = (
     (
         "archives",
         "checksums",
+        "content",
         "disk",
         "download.filedict",
         "download.listing",

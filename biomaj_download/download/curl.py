@@ -21,7 +21,7 @@ from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.download.listing.ftp import read_directory
-from biomaj_download.download.listing.http import read_index
+from biomaj_download.download.listing.http import check_whole, read_index
 from biomaj_download.download.options import Option
 from biomaj_download.errors import (
     DownloadError,
@@ -37,6 +37,7 @@ from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.resume import Continuation
 from biomaj_download.transfer.shared import engine
+from biomaj_download.verify import Checks
 
 log = logging.getLogger("biomaj.download.curl")
 
@@ -139,6 +140,8 @@ class CurlDownload(DownloadInterface):
     def _read(self, text: str, result: TransferResult) -> Listing:
         # A proxy that speaks HTTP makes a page of an FTP directory.
         if self.is_http() or (result.content_type or "").startswith("text/html"):
+            if result.ends_by_close:
+                check_whole(text, url=result.effective_url)
             return read_index(text, url=result.effective_url, patterns=self._patterns())
         return read_directory(text)
 
@@ -200,6 +203,10 @@ class CurlDownload(DownloadInterface):
         except DownloadError as error:
             log.debug("size not told name=%s error=%s", file.name, error)
         return told[-1] if told else None
+
+    def checks(self, remote_file: RemoteFile) -> Checks:
+        """Return what is to be checked of a file; what comes by HTTP may be a page."""
+        return replace(super().checks(remote_file), is_from_web=self.is_http())
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes of a file from the server."""
@@ -317,6 +324,7 @@ def _transferred(part: Part, result: TransferResult, *, offset: int = 0) -> Tran
     return Transferred(
         size_bytes=part.written_bytes,
         announced_bytes=offset + (result.announced_bytes or 0) if is_announced else None,
+        ends_by_close=result.ends_by_close,
         modified_at=result.modified_at,
         seconds=result.seconds,
     )

@@ -214,7 +214,9 @@ class DownloadInterface(Wishes):
             DownloadError: the publisher's checksum did not arrive.
         """
         return Checks(
-            archives=not self.skip_check_uncompress, digests=self._expected_digests(remote_file)
+            archives=not self.skip_check_uncompress,
+            content=self._values.get("check_content", True),
+            digests=self._expected_digests(remote_file),
         )
 
     def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:

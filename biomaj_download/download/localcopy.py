@@ -82,7 +82,7 @@ class LocalDownload(DownloadInterface):
 
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Files of this host are taken as they are, unless a digest is given for them."""
-        return Checks(archives=False, digests=self._expected_digests(remote_file))
+        return Checks(archives=False, content=False, digests=self._expected_digests(remote_file))
 
 
 def _linked(source: Path, part: Part) -> bool:

@@ -7,6 +7,7 @@ CURLOPT_<name>. A handle is reset before it is used again: its connections and T
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.request import getproxies_environment
 
@@ -71,6 +72,9 @@ class Handle:
         self._sink = _NOTHING
         #: What the sink raised: libcurl could only say that the body was not taken.
         self.sink_error: Exception | None = None
+        self._on_header: Callable[[bytes], None] | None = None
+        #: The HTTP answer came in chunks, the last of which is marked.
+        self.is_chunked = False
 
     def configure(self, request: TransferRequest, settings: TransferSettings) -> None:
         """Make a new or used handle ready for a request."""
@@ -84,6 +88,9 @@ class Handle:
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING
         self.sink_error = None
+        self._on_header = request.on_header
+        self.is_chunked = False
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._look)
         self.curl.setopt(pycurl.WRITEDATA, self)
 
     def write(self, chunk: bytes, /) -> int | None:
@@ -93,6 +100,15 @@ class Handle:
         except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
             self.sink_error = error
             return 0
+
+    def _look(self, line: bytes) -> None:
+        """Take a line of the answer's head, of each answer where there are more."""
+        if line.startswith(b"HTTP/"):
+            self.is_chunked = False
+        elif line[:18].lower() == b"transfer-encoding:":
+            self.is_chunked = True
+        if self._on_header is not None:
+            self._on_header(line)
 
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
@@ -119,8 +135,6 @@ def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, 
         options[pycurl.POSTFIELDS] = request.post_body
     if request.timeout_seconds is not None:
         options[pycurl.TIMEOUT_MS] = int(request.timeout_seconds * 1000)
-    if request.on_header is not None:
-        options[pycurl.HEADERFUNCTION] = request.on_header
     if request.ftp_command and not _is_by_http(options.get(pycurl.PROXY)):
         options[pycurl.CUSTOMREQUEST] = request.ftp_command
     if request.credentials:

@@ -239,7 +239,7 @@ class Engine:
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
         handle, transfer = self._running[curl]
-        answer = handle.sink_error or _answer_of(curl, code, text, transfer.request)
+        answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
         self._multi.remove_handle(curl)
         del self._running[curl]
         self._running_per_host[transfer.host] -= 1
@@ -284,9 +284,16 @@ def _curl_events(events: int) -> int:
     return ready
 
 
+def _is_http_1(curl: pycurl.Curl) -> bool:
+    """Say whether an answer came by HTTP/1: later versions mark the end of each body."""
+    version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
+    return version in (pycurl.CURL_HTTP_VERSION_1_0, pycurl.CURL_HTTP_VERSION_1_1)
+
+
 def _answer_of(
-    curl: pycurl.Curl, code: int, text: str, request: TransferRequest
+    handle: Handle, code: int, text: str, request: TransferRequest
 ) -> TransferResult | DownloadError:
+    curl = handle.curl
     status = curl.getinfo(pycurl.RESPONSE_CODE)
     seconds = curl.getinfo(pycurl.TOTAL_TIME)
     if code == pycurl.E_WRITE_ERROR:
@@ -301,6 +308,7 @@ def _answer_of(
         status=status,
         received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         announced_bytes=announced if announced >= 0 else None,
+        ends_by_close=announced < 0 and not handle.is_chunked and _is_http_1(curl),
         modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
         effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
         content_type=curl.getinfo(pycurl.CONTENT_TYPE),
