@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
 
 from biomaj_download.errors import UnexpectedContent
 
@@ -64,7 +63,7 @@ def check_content(read: Callable[[int], bytes], name: str, *, is_from_web: bool)
 
 
 def _format_of(name: str) -> tuple[str, tuple[bytes, ...]] | None:
-    suffix = PurePosixPath(name).suffix
+    suffix = _suffix(name)
     if suffix == ".Z":  # .z is another format, or none
         return _COMPRESS
     suffix = suffix.lower()
@@ -72,8 +71,14 @@ def _format_of(name: str) -> tuple[str, tuple[bytes, ...]] | None:
 
 
 def _is_no_page(name: str) -> bool:
-    suffix = PurePosixPath(name.partition("?")[0]).suffix.lower()
+    suffix = _suffix(name.partition("?")[0]).lower()
     return suffix != "" and suffix not in _PAGE_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    """Return the last dot and what follows it; "" where there is none, or nothing before it."""
+    stem, dot, last = name.rpartition("/")[2].rpartition(".")
+    return dot + last if stem and last else ""
 
 
 def _unexpected(name: str, expected: str, beginning: bytes) -> UnexpectedContent:

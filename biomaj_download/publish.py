@@ -54,7 +54,7 @@ def make_directory(path: SafePath) -> None:
     with on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            if stat.S_ISDIR(path.lstat().st_mode):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 

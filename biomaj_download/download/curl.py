@@ -37,7 +37,6 @@ from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.resume import Continuation
 from biomaj_download.transfer.shared import engine
-from biomaj_download.verify import Checks
 
 log = logging.getLogger("biomaj.download.curl")
 
@@ -203,10 +202,6 @@ class CurlDownload(DownloadInterface):
         except DownloadError as error:
             log.debug("size not told name=%s error=%s", file.name, error)
         return told[-1] if told else None
-
-    def checks(self, remote_file: RemoteFile) -> Checks:
-        """Return what is to be checked of a file; what comes by HTTP may be a page."""
-        return replace(super().checks(remote_file), is_from_web=self.is_http())
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes of a file from the server."""

@@ -216,8 +216,13 @@ class DownloadInterface(Wishes):
         return Checks(
             archives=not self.skip_check_uncompress,
             content=self._values.get("check_content", True),
+            is_from_web=self.is_http(),
             digests=self._expected_digests(remote_file),
         )
+
+    def is_http(self) -> bool:
+        """Say whether the server speaks HTTP."""
+        return False
 
     def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:
         """Return the digests that are given for a file, else the one that its publisher offers."""

@@ -84,14 +84,14 @@ class Handle:
             self.curl.reset()
             for option, value in options.items():
                 self.curl.setopt(option, value)
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._look)
+            self.curl.setopt(pycurl.WRITEDATA, self)
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING
         self.sink_error = None
         self._on_header = request.on_header
         self.is_chunked = False
-        self.curl.setopt(pycurl.HEADERFUNCTION, self._look)
-        self.curl.setopt(pycurl.WRITEDATA, self)
 
     def write(self, chunk: bytes, /) -> int | None:
         """Hand a chunk to the sink; 0 ends the transfer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler
 from pyftpdlib.servers import FTPServer
 from typing_extensions import Self
 
@@ -17,19 +18,23 @@ from typing_extensions import Self
 class PyftpdServer:
     """pyftpdlib; `commands` are those it got, `most_connections` the most at one time.
 
-    `without`: commands that it does not have.
+    `without`: commands that it does not have. `cut_listings_with`: half of a listing is sent, then
+    this reply; "": the control connection ends, too.
     """
 
     host = "127.0.0.1"
     user = "biomaj"
     password = "ftp-secret"
 
-    def __init__(self, *, without: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, without: tuple[str, ...] = (), cut_listings_with: str | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="biomaj-test-pyftpd-"))
         self.root = self.folder / "root"
         self.root.mkdir()
         self.commands: list[str] = []
         self.most_connections = 0
+        self.cut_listings_with = cut_listings_with
         authorizer = DummyAuthorizer()
         authorizer.add_anonymous(str(self.root))
         authorizer.add_user(self.user, self.password, str(self.root))
@@ -41,6 +46,7 @@ class PyftpdServer:
             "proto_cmds": known,
             "auth_failed_timeout": 0,
             "pre_process_command": _record,
+            "dtp_handler": DTPHandler if cut_listings_with is None else _CutData,
         }
         self._server = FTPServer((self.host, 0), type("Handler", (FTPHandler,), attributes))
         self.port = int(self._server.address[1])
@@ -69,6 +75,23 @@ class PyftpdServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _CutData(DTPHandler):
+    """Sends half of a listing."""
+
+    def push_with_producer(self, producer: Any) -> None:
+        if self.file_obj is not None:
+            super().push_with_producer(producer)
+            return
+        rows = producer.more()
+        self.socket.sendall(rows[: len(rows) // 2])
+        reply = self.cmd_channel.owner.cut_listings_with
+        self._resp = (reply, logging.getLogger("pyftpdlib").debug) if reply else ()
+        control = self.cmd_channel
+        self.close()
+        if not reply:
+            control.close()
 
 
 def _record(handler: Any, line: str, command: str, argument: str) -> None:
