@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,9 +22,11 @@ from rich.progress import (
 
 from biomaj_download import __version__
 from biomaj_download.errors import DownloadError
+from biomaj_download.notify import Notifier
 from biomaj_download.oneoff import Fetch, failures, fetch_all, plan
 from biomaj_download.serving import EmbeddedService
 from biomaj_download.settings import load_settings
+from biomaj_download.signals import obey_stop_signals
 from biomaj_download.transfer.outcome import redact
 
 #: Exit codes: 1 some files failed, 2 usage (click's own), 3 the service could not start.
@@ -149,10 +151,15 @@ def serve(data: Path, host: str, port: int) -> None:
     except (DownloadError, OSError) as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(UNREACHABLE)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    notifier = Notifier()
+
+    def stop() -> None:
+        service.stop()
+        notifier.stopping()
+
+    obey_stop_signals(stop)
     click.echo(f"serving on {service.url}, data in {data}")
-    service.run()
+    service.run(on_turn=partial(notifier.lives, f"serving on {service.url}"))
 
 
 if __name__ == "__main__":

@@ -243,6 +243,8 @@ class CurlDownload(DownloadInterface):
             if continuation.refusal is not None:
                 raise continuation.refusal from error
             raise
+        if continuation.brought_nothing:  # what libcurl tells then is the length of the whole
+            return Transferred(size_bytes=part.written_bytes, modified_at=result.modified_at)
         return _transferred(part, result, offset=continuation.offset)
 
     def _stat(self, request: TransferRequest) -> Validators:
@@ -281,6 +283,7 @@ class CurlDownload(DownloadInterface):
             timeout_seconds=min(limits) if limits else None,
             max_connections=self._values["max_connections"],
             options=libcurl_options(self.curl_protocol, self._values),
+            cancellation=self.cancellation,
             **wanted,
         )
 

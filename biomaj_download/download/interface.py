@@ -27,7 +27,6 @@ from biomaj_download.download.matching import match_files
 from biomaj_download.download.publishers import publishers
 from biomaj_download.download.wishes import Wishes
 from biomaj_download.errors import (
-    Cancelled,
     ChecksumMissing,
     DownloadError,
     NoMatch,
@@ -172,15 +171,13 @@ class DownloadInterface(Wishes):
         self._network_configuration()
         self.changed_directories = set()
         for rfile in self.files_to_download:
-            if self.kill_received:
-                raise Cancelled(f"{rfile['name']}: the download was cancelled")
             self._download_one(rfile, local_dir, keep_dirs)
 
     def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
         started = time.monotonic()
         path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
         try:
-            deliver(lambda: self._bring(path, rfile), path, self.retryer)
+            deliver(lambda: self._bring(path, rfile), path, self.retryer, self.cancellation)
         except DownloadError:
             self.error = rfile["error"] = True
             raise

@@ -11,6 +11,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import ClassVar
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.disk import on_disk
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.options import CHECKSUM_OPTION, RETRY_OPTIONS, Option
@@ -69,7 +70,7 @@ class LocalDownload(DownloadInterface):
             if not stat.S_ISREG(status.st_mode):
                 raise RemoteFileMissing(f"{source}: expected a regular file")
             if not (self.use_hardlinks and _linked(source, part)):
-                _copy(opened, part)
+                _copy(opened, part, self.cancellation)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
@@ -96,10 +97,12 @@ def _linked(source: Path, part: Part) -> bool:
     return True
 
 
-def _copy(source: RawIOBase, part: Part) -> None:
+def _copy(source: RawIOBase, part: Part, cancellation: Cancellation) -> None:
+    """Copy a file, as long as it is wanted."""
     with on_disk(part.path):
         part.create()
     while chunk := source.read(_CHUNK_BYTES):
+        cancellation.check()
         with on_disk(part.path):
             part.write(chunk)
 

@@ -196,7 +196,7 @@ class IRODSDownload(DownloadInterface):
         """
         account = self._account()
         host = f"irods://{account.host}:{account.port}"
-        with shared.turn(host, max_connections=self._values["max_connections"]):
+        with shared.turn(host, self.cancellation, max_connections=self._values["max_connections"]):
             try:
                 yield sessions.get(account)
             except tuple(_ERRORS) as error:

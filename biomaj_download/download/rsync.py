@@ -72,6 +72,9 @@ _BY_TEXT: tuple[tuple[str, type[DownloadError]], ...] = (
 )
 #: How the two parts of rsync that run here name an error of this host.
 _HERE = re.compile(r"(?m)^rsync: \[(?:receiver|generator)\] .*\((\d+)\)$")
+#: A running program is looked after so often, and gets so long to end when it is told to.
+_LOOK_SECONDS = 0.5
+_END_SECONDS = 3.0
 _HOST = re.compile(r"\w[\w.-]*|\[[0-9A-Fa-f:.]+\]")
 #: ssh refuses a key that is not the stored one in all of these.
 _NEW_HOSTS = {"reject": "yes", "accept": "accept-new", "add": "accept-new"}
@@ -231,24 +234,48 @@ class RSYNCDownload(DownloadInterface):
         ]
         path = f"{source.root}/{name}" if source.root else name
         subject = f"{source.host}/{path}"
-        with shared.turn(source.host, max_connections=self._values["max_connections"]):
+        with shared.turn(
+            source.host, self.cancellation, max_connections=self._values["max_connections"]
+        ):
             try:
-                done = subprocess.run(  # noqa: S603  # words of ours; names come by its input
+                process = subprocess.Popen(  # noqa: S603  # words of ours; names come by its input
                     command,
-                    input=os.fsencode(path) + b"\0",
-                    capture_output=True,
-                    timeout=self._time_limit_seconds,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                     env=self._environment(source),
-                    check=False,
                 )
             except FileNotFoundError as error:
                 raise MissingLibrary("protocol rsync: needs the program rsync") from error
-            except subprocess.TimeoutExpired as error:
-                raise TimedOut(f"{subject}: not done in {error.timeout} seconds") from error
-        if done.returncode:
-            text = os.fsdecode(done.stderr)
-            raise _local_error(text, target) or _error_of(subject, done.returncode, text)
-        return done.stdout
+            with process:
+                try:
+                    output, errors = self._awaited(process, os.fsencode(path) + b"\0", subject)
+                finally:
+                    _end(process)
+        if process.returncode:
+            text = os.fsdecode(errors)
+            raise _local_error(text, target) or _error_of(subject, process.returncode, text)
+        return output
+
+    def _awaited(
+        self, process: subprocess.Popen[bytes], told: bytes, subject: str
+    ) -> tuple[bytes, bytes]:
+        """Return what a program printed, when it has ended by itself.
+
+        Raises:
+            TimedOut, Cancelled: it may run no longer.
+        """
+        deadline = time.monotonic() + self.seconds_left()
+        rest: bytes | None = told
+        while True:
+            try:
+                return process.communicate(rest, timeout=_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                rest = None  # Popen knows what it has not sent yet
+                self.cancellation.check()
+                if time.monotonic() >= deadline:
+                    seconds = self._time_limit_seconds
+                    raise TimedOut(f"{subject}: not done in {seconds} seconds") from None
 
     def _connect_seconds(self) -> int:
         return self._values["connect_timeout"] or shared.settings().connect_timeout_seconds
@@ -267,6 +294,16 @@ class RSYNCDownload(DownloadInterface):
             account = f"{self.proxy_auth}@" if self.proxy and self.proxy_auth else ""
             environment["RSYNC_PROXY"] = account + address["address"]
         return environment
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program that runs still: politely, for rsync then keeps what it has."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _host_and_port(server: str) -> tuple[str, str]:

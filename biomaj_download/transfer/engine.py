@@ -42,6 +42,11 @@ class _Transfer:
     host: str
     future: Future[TransferResult] = field(default_factory=Future)
 
+    def is_cancelled(self) -> bool:
+        """Say whether nobody wants it any more."""
+        cancellation = self.request.cancellation
+        return cancellation is not None and cancellation.is_ordered()
+
 
 class Engine:
     """Moves bytes for many requests on one libcurl multi handle.
@@ -64,6 +69,7 @@ class Engine:
         self._epoll = select.epoll()
         self._epoll.register(self._wake_reader, select.EPOLLIN)
         self._timer_due: float | None = None
+        self._next_look = 0.0
         #: Set before the engine looks into the inbox for the last time and waits: who puts a
         #: request there after that look finds it set, and wakes the engine.
         self._is_asleep = False
@@ -125,6 +131,7 @@ class Engine:
                 self._start_waiting()
                 self._step()
                 self._collect()
+                self._end_cancelled()
         finally:
             self._closing.set()
             self._answer_rest()
@@ -249,6 +256,22 @@ class Engine:
             transfer.future.set_exception(answer)
         else:
             transfer.future.set_result(answer)
+
+    def _end_cancelled(self) -> None:
+        """End what nobody wants any more, about once a second."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LONGEST_WAIT_SECONDS
+        for curl, (_handle, transfer) in list(self._running.items()):
+            if transfer.is_cancelled():
+                self._end(curl, pycurl.E_ABORTED_BY_CALLBACK, "the transfer was cancelled")
+        for host, queue in list(self._waiting.items()):
+            cancelled = [transfer for transfer in queue if transfer.is_cancelled()]
+            for transfer in cancelled:
+                queue.remove(transfer)
+                transfer.future.set_exception(Cancelled("transfer: cancelled before it began"))
+            if not queue:
+                del self._waiting[host]
 
     def _answer_rest(self) -> None:
         """Tell all who still wait that the engine is closed."""

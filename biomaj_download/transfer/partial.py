@@ -31,6 +31,13 @@ def part_path(path: Path) -> Path:
     return path.with_name(name)
 
 
+def remove_part(final: Path) -> None:
+    """Remove what a transfer left of a file that is not wanted any more."""
+    path = part_path(final)
+    path.unlink(missing_ok=True)
+    forget(path)
+
+
 class Part:
     """The file that a transfer writes: `write` it, or have a library fill its `path`.
 

@@ -223,7 +223,7 @@ def test_after_a_power_cut_only_synced_bytes_count(faulty_http, tmp_path, monkey
     monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 1_500_000)
     cut_first(faulty_http, etag='"v1"')
     fail(by_http(faulty_http), tmp_path)
-    monkeypatch.setattr(kept, "_this_run", lambda: "another run")
+    monkeypatch.setattr(kept, "this_run", lambda: "another run")
     faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
 
     by_http(faulty_http).download(str(tmp_path))
