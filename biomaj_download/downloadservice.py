@@ -64,6 +64,7 @@ class DownloadService:
             self._reporter,
             outbox=Outbox(self.settings.storage.state_folder()),
             is_durable=self.settings.storage.fsync,
+            reserve_bytes=self.settings.storage.reserve_bytes,
             max_deliveries=self.settings.worker.max_deliveries,
         )
         # A signal handler may put into this one while its own thread waits in `get`.

@@ -11,7 +11,14 @@ from typing import Protocol
 import tenacity
 
 from biomaj_download.cancellation import Cancellation, Why
-from biomaj_download.errors import Cancelled, DigestMismatch, DownloadError, TransferError
+from biomaj_download.disk import check_room
+from biomaj_download.errors import (
+    Cancelled,
+    DigestMismatch,
+    DownloadError,
+    TransferError,
+    UnexpectedContent,
+)
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part, remove_part
@@ -24,7 +31,11 @@ class Fetcher(Protocol):
     """What the road needs of a downloader."""
 
     is_durable: bool
+    reserve_bytes: int
     cancellation: Cancellation
+
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
 
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file."""
@@ -68,6 +79,12 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     cancellation = downloader.cancellation
     cancellation.check()
     with closing(Part(path)) as part:
+        check_room(
+            path,
+            part.path,
+            size_bytes=downloader.bytes_to_store(remote_file),
+            reserve_bytes=downloader.reserve_bytes,
+        )
         try:
             checks = downloader.checks(remote_file)
             part.follow(digest.algorithm for digest in checks.digests)
@@ -96,6 +113,8 @@ def _may_go_on(part: Part, error: DownloadError, why: Why | None) -> bool:
     if why is Why.TAKEN:
         return True
     is_sound = isinstance(error, Cancelled) or (
-        isinstance(error, TransferError) and not error.permanent
+        isinstance(error, TransferError)
+        and not error.permanent
+        and not isinstance(error, UnexpectedContent)
     )
     return is_sound and part.is_kept

@@ -168,10 +168,12 @@ class TransferSettings(Section):
 class StorageSettings(Section):
     """How files reach the disk; `fsync` false: safe against a killed process, not a power cut.
 
+    `reserve_bytes`: what stays free of a file system, but never more than half of it.
     `state_dir` unset: `~/.local/state/biomaj-download`.
     """
 
     fsync: bool = True
+    reserve_bytes: int = Field(default=1024**3, ge=0)
     state_dir: Path | None = None
 
     def state_folder(self) -> Path:

@@ -24,7 +24,7 @@ from biomaj_download.message.codec import UnreadableMessage, encode_file_list
 from biomaj_download.outbox import Outbox
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
-from biomaj_download.settings import WorkerSettings
+from biomaj_download.settings import StorageSettings, WorkerSettings
 from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
 from biomaj_download.watch import Watch
@@ -54,12 +54,14 @@ class Worker:
         *,
         outbox: Outbox,
         is_durable: bool = True,
+        reserve_bytes: int = StorageSettings().reserve_bytes,
         max_deliveries: int = WorkerSettings().max_deliveries,
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
         self._reporter = reporter
         self._is_durable = is_durable
+        self._reserve_bytes = reserve_bytes
         self._stopping = threading.Event()
         self._watch = Watch(store)
         self._admission: Admission | None = None
@@ -160,6 +162,7 @@ class Worker:
         try:
             downloader = open_downloader(job)
             downloader.is_durable = self._is_durable
+            downloader.reserve_bytes = self._reserve_bytes
             if message is not None:
                 self._watch.begin(message, downloader.cancellation)
             if job.kind is Kind.LIST:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from functools import partial
 
 import pytest
@@ -130,3 +131,22 @@ def rsync_server(start_server):
 def faulty_http():
     with FaultyHttpServer() as server:
         yield server
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB; its folder."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode()}")
+    yield folder
+    # Lazily: a test that failed may hold a file open.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

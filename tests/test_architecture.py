@@ -25,6 +25,8 @@ FLOORS = (
         "archives",
         "cancellation",
         "checksums",
+        "content",
+        "disk",
         "download.filedict",
         "download.listing",
         "download.matching",

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ import pytest
 from biomaj_download import admission, watch
 from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
 from biomaj_download.crew import Crew
-from biomaj_download.errors import StoreError
+from biomaj_download.errors import DiskFull, StoreError
 from biomaj_download.message import downmessage_pb2 as wire
-from biomaj_download.message.codec import decode_file_list
+from biomaj_download.message.codec import decode_file_list, job_of
 from biomaj_download.outbox import Outbox
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings
@@ -192,6 +193,21 @@ def test_worker_counts_a_failure_as_an_error_with_its_text(
     assert store.progress("bank", session) == Progress(1, 1)
     assert "missing.dat" in store.pop_errors("bank", session)[0]
     assert broker.settled == [("accept", "")]
+
+
+def test_worker_begins_no_file_that_would_use_up_the_reserve(
+    store, operation, small_disk, tmp_path
+):
+    (small_disk / "other").write_bytes(bytes(5 * 1024 * 1024))
+    operation.download.local_dir = str(small_disk)
+    outbox = Outbox(tmp_path / "state")
+    with closing(
+        Worker(store, Reporter(Settings()), outbox=outbox, reserve_bytes=1024**4)
+    ) as worker:
+        result = worker.work(job_of(operation))
+
+    assert isinstance(result.error, DiskFull)
+    assert [path.name for path in small_disk.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize(

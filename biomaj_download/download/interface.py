@@ -199,6 +199,10 @@ class DownloadInterface(Wishes):
         rfile["size"] = published.size_bytes
         return False
 
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
+        return remote_file.size_bytes or 0
+
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file.
 
@@ -207,8 +211,15 @@ class DownloadInterface(Wishes):
             DownloadError: the publisher's checksum did not arrive.
         """
         return Checks(
-            archives=not self.skip_check_uncompress, digests=self._expected_digests(remote_file)
+            archives=not self.skip_check_uncompress,
+            content=self._values.get("check_content", True),
+            is_from_web=self.is_http(),
+            digests=self._expected_digests(remote_file),
         )
+
+    def is_http(self) -> bool:
+        """Say whether the server speaks HTTP."""
+        return False
 
     def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:
         """Return the digests that are given for a file, else the one that its publisher offers."""

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from irods.exception import NetworkException
 
 from biomaj_download.cancellation import Cancellation
-from biomaj_download.errors import Cancelled, PublishError, TimedOut, Truncated, mapped
+from biomaj_download.disk import on_disk
+from biomaj_download.errors import Cancelled, TimedOut, Truncated
 from biomaj_download.transfer.partial import Part
 
 #: The client joins bytes: longer reads cost more than they save.
@@ -95,7 +96,7 @@ class Reading:
                 chunk = source.conn.read_file(source.desc, min(missing_bytes, _CHUNK_BYTES))
                 if not chunk:
                     raise Truncated(f"{self._path}: ended {missing_bytes} bytes early")
-                with mapped({OSError: PublishError}, subject=str(self._part.path)):
+                with on_disk(self._part.path):
                     write(chunk)
                 missing_bytes -= len(chunk)
 

@@ -23,7 +23,10 @@ from biomaj_download.download.options import (
 )
 from biomaj_download.job import RemoteFile
 from biomaj_download.retry import retryer
+from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
+
+_RESERVE_BYTES = StorageSettings().reserve_bytes
 
 
 class Wishes:
@@ -61,6 +64,7 @@ class Wishes:
         self.offline_dir: str | None = None
         self.skip_check_uncompress = False
         self.is_durable = True
+        self.reserve_bytes = _RESERVE_BYTES
         #: Where files were published whose names may still be lost in a power cut.
         self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}

@@ -75,27 +75,22 @@ class Handle:
     def __init__(self) -> None:
         self.curl = pycurl.Curl()
         self._options: dict[int, Any] | None = None
+        self._sink = _NOTHING
+        #: What the sink raised: libcurl could only say that the body was not taken.
+        self.sink_error: Exception | None = None
         self._on_header: Callable[[bytes], None] | None = None
+        #: The HTTP answer came in chunks, the last of which is marked.
+        self.is_chunked = False
         self._retry_after = b""
 
     def configure(
-        self,
-        request: TransferRequest,
-        settings: TransferSettings,
-        *,
-        hears_retry_after: bool = False,
-        closes_idle: bool = False,
+        self, request: TransferRequest, settings: TransferSettings, *, closes_idle: bool = False
     ) -> None:
         """Make a new or used handle ready for a request.
 
-        `hears_retry_after`: look at each header line; it costs a twentieth of a small file's time.
         `closes_idle`: close connections of other transfers that are idle.
         """
         options = _options(request, settings)
-        self._on_header = request.on_header
-        self._retry_after = b""
-        if request.on_header is not None or hears_retry_after:
-            options[pycurl.HEADERFUNCTION] = self._hear
         if closes_idle:
             options[pycurl.MAXAGE_CONN] = _IDLE_SECONDS
         if options != self._options:
@@ -103,24 +98,41 @@ class Handle:
             self.curl.reset()
             for option, value in options.items():
                 self.curl.setopt(option, value)
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._hear)
+            self.curl.setopt(pycurl.WRITEDATA, self)
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
-        self.curl.setopt(pycurl.WRITEDATA, request.sink or _NOTHING)
+        self._sink = request.sink or _NOTHING
+        self.sink_error = None
+        self._on_header = request.on_header
+        self.is_chunked = False
+        self._retry_after = b""
+
+    def write(self, chunk: bytes, /) -> int | None:
+        """Hand a chunk to the sink; 0 ends the transfer."""
+        try:
+            return self._sink.write(chunk)
+        except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
+            self.sink_error = error
+            return 0
 
     def retry_after_seconds(self) -> float:
         """Return how long the server wants us to wait; 0: it does not say.
 
         RFC 9110, section 10.2.3. libcurl reads numbers and dates (CURLINFO_RETRY_AFTER), but cuts
-        decimals off: a second more is never too early. It tells 0 for 0.8, as for no header at all:
-        that is known only where the header was heard.
+        off the decimals that some servers tell.
         """
         if _DECIMAL.fullmatch(self._retry_after):
             return float(self._retry_after)
-        whole_seconds: int = self.curl.getinfo(pycurl.RETRY_AFTER)
-        return whole_seconds + 1 if whole_seconds else 0
+        return float(self.curl.getinfo(pycurl.RETRY_AFTER))
 
     def _hear(self, line: bytes) -> None:
-        if line[:12].lower() == b"retry-after:":
+        """Take a line of the answer's head, of each answer where there are more."""
+        if line.startswith(b"HTTP/"):
+            self.is_chunked = False
+        elif line[:18].lower() == b"transfer-encoding:":
+            self.is_chunked = True
+        elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip()
         if self._on_header is not None:
             self._on_header(line)

@@ -61,6 +61,8 @@ class Engine:
     def submit(self, request: TransferRequest) -> Future[TransferResult]:
         """Queue a request; the future ends with its result, or with a `DownloadError`.
 
+        What its sink raises ends it, too, and comes out as it is.
+
         Raises:
             TransferError: there is no host in its URL.
         """
@@ -78,6 +80,7 @@ class Engine:
 
         Raises:
             DownloadError: the transfer failed.
+            Exception: what the sink raised.
         """
         return self.submit(request).result()
 
@@ -136,10 +139,7 @@ class Engine:
         handle = self._idle.pop() if self._idle else Handle()
         try:
             handle.configure(
-                transfer.request,
-                self._settings,
-                hears_retry_after=transfer.host.is_in_trouble,
-                closes_idle=transfer.host.closes_idle,
+                transfer.request, self._settings, closes_idle=transfer.host.closes_idle
             )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
@@ -218,7 +218,7 @@ class Engine:
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
         handle, transfer = self._running[curl]
-        answer = _answer_of(curl, code, text, transfer.request)
+        answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
         waits_again = code != 0 and _obey(handle, transfer, code)
         self._multi.remove_handle(curl)
         del self._running[curl]
@@ -226,7 +226,7 @@ class Engine:
         self._idle.append(handle)
         if waits_again:
             self._hosts.put_back(transfer)
-        elif isinstance(answer, DownloadError):
+        elif isinstance(answer, Exception):
             transfer.future.set_exception(answer)
         else:
             transfer.future.set_result(answer)
@@ -280,9 +280,16 @@ def _curl_events(events: int) -> int:
     return ready
 
 
+def _is_http_1(curl: pycurl.Curl) -> bool:
+    """Say whether an answer came by HTTP/1: later versions mark the end of each body."""
+    version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
+    return version in (pycurl.CURL_HTTP_VERSION_1_0, pycurl.CURL_HTTP_VERSION_1_1)
+
+
 def _answer_of(
-    curl: pycurl.Curl, code: int, text: str, request: TransferRequest
+    handle: Handle, code: int, text: str, request: TransferRequest
 ) -> TransferResult | DownloadError:
+    curl = handle.curl
     status = curl.getinfo(pycurl.RESPONSE_CODE)
     seconds = curl.getinfo(pycurl.TOTAL_TIME)
     if code == pycurl.E_WRITE_ERROR:
@@ -297,6 +304,7 @@ def _answer_of(
         status=status,
         received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         announced_bytes=announced if announced >= 0 else None,
+        ends_by_close=announced < 0 and not handle.is_chunked and _is_http_1(curl),
         modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
         effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
         content_type=curl.getinfo(pycurl.CONTENT_TYPE),

@@ -94,8 +94,12 @@ class Keeper:
             "inode": self._part_path.stat().st_ino,
         }
         temporary = self._path.with_name(f"{self._path.name}.new")
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def kept(part_path: Path) -> Kept | None:

@@ -51,12 +51,14 @@ class TransferRequest:
 class TransferResult:
     """A transfer that ended well.
 
-    `announced_bytes` None: the server told no length.
+    `announced_bytes` None: the server told no length. `ends_by_close`: nor did it mark the end of
+    the body otherwise (RFC 9112, section 6.3), so that one that was cut looks like a whole one.
     """
 
     status: int
     received_bytes: int
     announced_bytes: int | None
+    ends_by_close: bool
     modified_at: datetime | None
     effective_url: str
     content_type: str | None

@@ -100,7 +100,7 @@ class Continuation:
         return (
             known is not None
             and error.reply == _RANGE_NOT_SATISFIABLE
-            and known.size_bytes == self._offset
+            and known.size_bytes in (None, self._offset)
             and told == b"bytes */%d" % self._offset
         )
 
