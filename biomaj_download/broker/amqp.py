@@ -7,14 +7,16 @@ import os
 import socket
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from biomaj_download.settings import RabbitmqSettings
 
 log = logging.getLogger("biomaj.download.broker")
 
-#: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address.
-AMQP_FAILURES = (AMQPError, OSError)
+#: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address;
+#: the connector's own: a server that accepts and then says nothing.
+AMQP_FAILURES = (AMQPError, AMQPConnectorException, OSError)
 
 #: AMQP 0-9-1 reply codes: an account may not make the queue, or it exists with other arguments.
 ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406

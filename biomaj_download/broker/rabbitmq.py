@@ -75,7 +75,9 @@ class RabbitmqBroker(Broker):
                 on_turn()
                 try:
                     self._consume_once(on_delivery, slots, outage, on_turn)
-                except AMQP_FAILURES as error:
+                except Exception as error:
+                    if not isinstance(error, AMQP_FAILURES):  # a fault of ours, or of pika
+                        log.exception("broker's thread goes on after an unexpected failure")
                     wait_seconds = outage.failed(error, reason_of(error))
                     wait_out(wait_seconds, self._orders.stopping, on_turn)
         finally:
