@@ -17,9 +17,10 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from tarfile import HeaderError, ReadError, TarFile
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from isal import igzip_lib
 
@@ -100,8 +101,14 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
-def check_archive(path: Path, name: str) -> None:
+def _go_on() -> None:
+    """Let nothing keep us from reading on."""
+
+
+def check_archive(path: Path, name: str, check: Callable[[], None] = _go_on) -> None:
     """Read a file to its end as what its name says it is; a name without a known suffix passes.
+
+    `check` is called before each read; what it raises ends the test.
 
     Raises:
         ArchiveBroken: it does not unpack.
@@ -111,8 +118,8 @@ def check_archive(path: Path, name: str) -> None:
     if test is None:
         return
     try:
-        with path.open("rb", buffering=0) as file:
-            test(file)
+        with _WatchedFile(path, check) as file:
+            test(cast("BinaryIO", file))
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise PublishError(f"{name}: expected a readable file at {path}: {error}") from error
@@ -155,6 +162,18 @@ def _first_bytes(path: Path) -> bytes:
 
 def _needs_too_much_memory(error: Exception) -> bool:
     return isinstance(error, lzma.LZMAError | zstd.ZstdError) and "memory" in str(error).lower()
+
+
+class _WatchedFile(FileIO):
+    """A file that may not be read any more at some time."""
+
+    def __init__(self, path: Path, check: Callable[[], None]) -> None:
+        super().__init__(path)
+        self._check = check
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size) or b""
 
 
 class _Unpacked:

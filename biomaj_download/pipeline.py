@@ -89,7 +89,9 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             checks = downloader.checks(remote_file)
             part.follow(digest.algorithm for digest in checks.digests)
             transferred = downloader.fetch(remote_file, part)
-            verify(part, transferred, remote_file, checks, name=path.name)
+            verify(
+                part, transferred, remote_file, checks, name=path.name, cancellation=cancellation
+            )
             cancellation.look_and_check()
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from biomaj_download.archives import check_archive
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.checksums import Digest
 from biomaj_download.content import check_content
 from biomaj_download.disk import on_disk
@@ -37,11 +38,18 @@ class Checks:
 
 
 def verify(
-    part: Part, transferred: Transferred, remote_file: RemoteFile, checks: Checks, *, name: str
+    part: Part,
+    transferred: Transferred,
+    remote_file: RemoteFile,
+    checks: Checks,
+    *,
+    name: str,
+    cancellation: Cancellation,
 ) -> None:
     """Return if the fetched file, which will be called `name`, is the one that was announced.
 
     Raises:
+        Cancelled: nobody wants to know any more.
         SizeMismatch: it is longer or shorter than the server said with the body.
         UnexpectedContent: its beginning is of another kind than its name.
         Truncated: nobody said its length with the body, and it is much shorter than listed.
@@ -54,9 +62,9 @@ def verify(
         with on_disk(part.path):
             check_content(part.read, name, is_from_web=checks.is_from_web)
     _compare_with_listing(stored_bytes, transferred, remote_file, name)
-    _check_digests(part, checks.digests, name)
+    _check_digests(part, checks.digests, name, cancellation)
     if checks.archives:
-        check_archive(part.path, name)
+        check_archive(part.path, name, cancellation.check)
     log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
 
 
@@ -92,11 +100,13 @@ def _compare_with_listing(
         )
 
 
-def _check_digests(part: Part, expected: tuple[Digest, ...], name: str) -> None:
+def _check_digests(
+    part: Part, expected: tuple[Digest, ...], name: str, cancellation: Cancellation
+) -> None:
     if not expected:
         return
     with on_disk(part.path):
-        received = part.digests(digest.algorithm for digest in expected)
+        received = part.digests((digest.algorithm for digest in expected), cancellation.check)
     for digest in expected:
         found = Digest(digest.algorithm, received[digest.algorithm])
         if found != digest:

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from biomaj_download import archives
 from biomaj_download.archives import check_archive
-from biomaj_download.errors import ArchiveBroken, PublishError
+from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.errors import ArchiveBroken, Cancelled, PublishError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -323,3 +324,14 @@ def test_damage_anywhere_passes_or_is_broken_but_nothing_else(check, data):
 
     with suppress(ArchiveBroken):
         check(damaged, name)
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.tar.gz", "a.tar", "a.zip", "a.xz", "a.bz2"])
+def test_a_test_ends_when_nobody_wants_its_result(tmp_path, name):
+    path = tmp_path / "part"
+    path.write_bytes(b"bytes" * 1000)
+    cancellation = Cancellation()
+    cancellation.order(Why.UNWANTED)
+
+    with pytest.raises(Cancelled):
+        check_archive(path, name, cancellation.check)

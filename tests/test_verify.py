@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.checksums import Digest
 from biomaj_download.errors import (
     ArchiveBroken,
@@ -44,7 +45,8 @@ def check(
 ) -> None:
     """Verify what was fetched, under the name that it will get."""
     with closing(fetched[0]):
-        verify(*fetched, remote_file, checks, name=remote_file.save_as or remote_file.name)
+        name = remote_file.save_as or remote_file.name
+        verify(*fetched, remote_file, checks, name=name, cancellation=Cancellation())
 
 
 def test_a_file_of_the_announced_length_passes(fetched):

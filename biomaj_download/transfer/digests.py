@@ -10,7 +10,7 @@ import hashlib
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,10 @@ class GrowingDigests:
         return os.pread(self._descriptor, min(max(available_bytes, 0), _CHUNK_BYTES), offset)
 
 
-def digests_of(path: Path, algorithms: Iterable[str]) -> Mapping[str, str]:
-    """Return the digests of a file.
+def digests_of(
+    path: Path, algorithms: Iterable[str], check: Callable[[], None]
+) -> Mapping[str, str]:
+    """Return the digests of a file; `check` is called before each read, and may end it.
 
     Raises:
         OSError: this host cannot read it.
@@ -99,6 +101,7 @@ def digests_of(path: Path, algorithms: Iterable[str]) -> Mapping[str, str]:
     if hashes:
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(_CHUNK_BYTES):
+                check()
                 for hash_ in hashes.values():
                     hash_.update(chunk)
     return found | {name: hash_.hexdigest() for name, hash_ in hashes.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -136,11 +136,11 @@ class Part:
             written = os.pwrite(self._opened(), chunk, offset)
             chunk, offset = chunk[written:], offset + written
 
-    def digests(self, algorithms: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of the whole file."""
+    def digests(self, algorithms: Iterable[str], check: Callable[[], None]) -> Mapping[str, str]:
+        """Return the digests of the whole file; `check` is called before each read."""
         wanted = frozenset(algorithms)
         known = self._growing.values() if self._growing is not None else {}
-        return {**known, **digests_of(self.path, wanted - known.keys())}
+        return {**known, **digests_of(self.path, wanted - known.keys(), check)}
 
     def read(self, most_bytes: int) -> bytes:
         """Return the beginning of the file."""

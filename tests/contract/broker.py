@@ -194,6 +194,29 @@ class BrokerContract:
         assert not any(delivery.redelivered for delivery in received)
         assert self.first_waiting(open_one()) == b"marker"
 
+    def test_a_delivery_that_waits_lends_its_place_to_one_other(self, broker, open_one):
+        broker.publish_many((b"%d" % number, str(number)) for number in range(4))
+
+        with consuming(broker, slots=1) as consumption:
+            waiting = consumption.take(1)
+            broker.lend_place(*waiting)
+            waiting += consumption.take(1)
+            assert consumption.is_quiet()
+            broker.lend_place(waiting[1])
+            third = consumption.take(1)
+            broker.accept(*third)
+            fourth = consumption.take(1)
+            for delivery in (*waiting, *fourth):
+                broker.accept(delivery)
+            broker.publish_many((b"%d" % number, str(number)) for number in (5, 6))
+            (fifth,) = consumption.take(1)
+            assert consumption.is_quiet()
+            broker.accept(fifth)
+            broker.accept(*consumption.take(1))
+
+        assert bodies([*waiting, *third, *fourth, fifth]) == [b"0", b"1", b"2", b"3", b"5"]
+        assert self.first_waiting(open_one()) == b"marker"
+
     def test_no_more_messages_are_out_than_slots(self, broker):
         broker.publish_many((b"%d" % number, str(number)) for number in range(5))
 

@@ -7,11 +7,16 @@ import threading
 
 import pytest
 
-from biomaj_download.errors import MissingLibrary
+from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.errors import Cancelled, MissingLibrary
 from biomaj_download.transfer.digests import GrowingDigests, digests_of
 from biomaj_download.transfer.partial import Part
 
 BODY = os.urandom(9 * 1024 * 1024 + 7)
+
+
+def go_on() -> None:
+    """Let the reading go on."""
 
 
 def hex_of(algorithm: str, body: bytes = BODY) -> str:
@@ -22,7 +27,7 @@ def test_digests_are_those_of_the_file(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(BODY)
 
-    assert digests_of(path, ["md5", "sha256", "sha512"]) == {
+    assert digests_of(path, ["md5", "sha256", "sha512"], go_on) == {
         name: hex_of(name) for name in ("md5", "sha256", "sha512")
     }
 
@@ -34,14 +39,14 @@ def test_sum_is_that_of_coreutils(tmp_path, size_bytes):
     told = subprocess.run(["sum", str(path)], capture_output=True, text=True, check=True).stdout
     checksum, blocks = told.split()[:2]
 
-    assert digests_of(path, ["sum"]) == {"sum": f"{int(checksum)}:{int(blocks)}"}
+    assert digests_of(path, ["sum"], go_on) == {"sum": f"{int(checksum)}:{int(blocks)}"}
 
 
 def test_sum_of_a_known_file_is_the_published_one(tmp_path):
     path = tmp_path / "hello"
     path.write_bytes(b"hello\n")
 
-    assert digests_of(path, ["sum"]) == {"sum": "36979:1"}
+    assert digests_of(path, ["sum"], go_on) == {"sum": "36979:1"}
 
 
 def test_a_missing_sum_is_named(tmp_path, monkeypatch):
@@ -50,7 +55,7 @@ def test_a_missing_sum_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(MissingLibrary, match="coreutils"):
-        digests_of(path, ["sum"])
+        digests_of(path, ["sum"], go_on)
 
 
 def test_a_growing_file_is_hashed_while_it_is_written(tmp_path):
@@ -86,7 +91,7 @@ def test_a_part_tells_the_digest_of_what_it_was_given(tmp_path, size_bytes):
     for start in range(0, size_bytes, 300_000):
         part.write(BODY[start : min(start + 300_000, size_bytes)])
 
-    assert part.digests(["sha256"]) == {"sha256": hex_of("sha256", BODY[:size_bytes])}
+    assert part.digests(["sha256"], go_on) == {"sha256": hex_of("sha256", BODY[:size_bytes])}
     part.close()
 
 
@@ -99,5 +104,15 @@ def test_a_part_that_begins_again_forgets_what_it_was_given(tmp_path):
     part.create()
     part.write(BODY)
 
-    assert part.digests(["md5"]) == {"md5": hex_of("md5")}
+    assert part.digests(["md5"], go_on) == {"md5": hex_of("md5")}
     part.close()
+
+
+def test_reading_a_file_ends_when_nobody_wants_its_digest(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(BODY)
+    cancellation = Cancellation()
+    cancellation.order(Why.UNWANTED)
+
+    with pytest.raises(Cancelled):
+        digests_of(path, ["md5"], cancellation.check)
