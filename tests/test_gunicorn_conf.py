@@ -74,7 +74,7 @@ def test_gunicorn_answers_long_polls_across_processes(redis_section):
 
             answers = [question.result(timeout=10).json() for question in questions]
     store.close()
-    assert answers == [{"progress": 1, "errors": -1}] * 20
+    assert answers == [{"progress": 1, "errors": -1, "open": True}] * 20
 
 
 def test_gunicorn_keeps_its_counts_in_a_reload_and_leaves_nothing_in_the_end(

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from tests.servers.biomaj import DownloadConsumer
 from tests.servers.cutter import Cutter
 from tests.servers.faulty_http import Answer, FaultyHttpServer
-from tests.servers.process import MissingServer, free_port
+from tests.servers.process import MissingServer, free_port, poll
 
 MIB = 2**20
 DATE = {"Date": "Wed, 03 Jan 2024 00:00:00 GMT"}
@@ -304,3 +304,55 @@ class _Unshared(DownloadConsumer):
     def command(self) -> list[str]:
         mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
         return ["unshare", "--mount", "sh", "-c", mount, str(self._hosts_file), *super().command()]
+
+
+@pytest.mark.fault("13 503 with Retry-After, for a while")
+def test_a_server_names_a_time(site, faulty_http, tell):
+    busy = Answer(status=503, headers={"Retry-After": "3"})
+    url = faulty_http.add("/a.dat", busy, Answer(body=b"bytes"))
+    other = faulty_http.add("/b.dat", Answer(body=b"others"))
+    site.submit([site.request(url)])
+    site.consumer(worker={"processes": 1})
+    for _ in poll(20):
+        if faulty_http.requests_for("/a.dat"):
+            break
+    site.submit([site.request(other)])
+    progress = site.wait(2)
+
+    first, second = (one.received_at for one in faulty_http.requests_for("/a.dat"))
+    (at_other,) = (one.received_at for one in faulty_http.requests_for("/b.dat"))
+    tell(
+        f"asked again after {second - first:.1f} s (told: 3 s), and nothing else of that host"
+        f" before {at_other - first:.1f} s"
+    )
+    assert progress[:2] == (2, None)
+    assert second - first >= 3
+    assert at_other - first >= 3
+
+
+@pytest.mark.fault("13 421 over 5 connections")
+def test_an_ftp_server_turns_connections_away(site, crowded_ftp_server, tell):
+    wanted = {}
+    for number in range(60):
+        path = crowded_ftp_server.root / f"{number}.dat"
+        path.write_bytes(os.urandom(100_000))
+        path.chmod(0o644)
+        wanted[path.name] = path.read_bytes()
+    port = crowded_ftp_server.port
+    site.submit(
+        site.request(f"ftp://127.0.0.1:{port}/{name}", stop_condition="stop_after_attempt(1)")
+        for name in wanted
+    )
+
+    limits = {"ftp_connections_per_host": 16}
+    consumer = site.consumer(transfer=limits, worker={"processes": 1})
+    progress = site.wait(60)
+
+    lowered = consumer.log().count("limit lowered")
+    tell(
+        f"16 at once allowed here: limit lowered {lowered} times, errors {progress.errors or 0} of"
+        " 60, at one attempt a file"
+    )
+    assert lowered > 0
+    assert progress[:2] == (60, None)
+    assert site.files() == wanted
