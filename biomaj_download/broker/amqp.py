@@ -7,7 +7,9 @@ import os
 import socket
 
 import pika
+from pika import DeliveryMode
 from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import BasicProperties
 
 from biomaj_download.settings import RabbitmqSettings
 
@@ -16,8 +18,9 @@ log = logging.getLogger("biomaj.download.broker")
 #: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address.
 AMQP_FAILURES = (AMQPError, OSError)
 
-#: AMQP 0-9-1 reply codes: an account may not make the queue, or it exists with other arguments.
-ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
+#: AMQP 0-9-1 reply codes: an account may not make the queue, there is none, or it exists with other
+#: arguments.
+ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406
 
 
 def server_name(settings: RabbitmqSettings) -> str:
@@ -61,6 +64,13 @@ def declare_queue(connection: pika.BlockingConnection, queue: str) -> None:
         log.warning("queue used as it exists name=%s: %s", queue, refused.reply_text)
         with connection.channel() as channel:
             channel.queue_declare(queue, passive=True)
+
+
+def persistent(message_id: str | None, headers: dict[str, object] | None = None) -> BasicProperties:
+    """Return the properties of a message that outlives the broker's process."""
+    return BasicProperties(
+        delivery_mode=DeliveryMode.Persistent, message_id=message_id, headers=headers
+    )
 
 
 def reason_of(error: Exception) -> str:
