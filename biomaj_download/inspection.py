@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import json_format
 
 from biomaj_download.broker.dead import DeadLetter
 from biomaj_download.message.codec import UnreadableMessage, read_operation
@@ -83,12 +83,12 @@ def _frame(letter: DeadLetter) -> dict[str, Any]:
 def _decoded(body: bytes) -> dict[str, Any] | None:
     """Return the fields of a message; None: it is no Operation, or holds none of its fields.
 
-    ValueError: protobuf's older releases leave text unchecked that is no UTF-8 until it is read.
+    Text that is no UTF-8 is noticed only when it is read: as one or the other error, or never.
     """
     try:
         operation = read_operation(body)
-        fields = MessageToDict(operation, preserving_proto_field_name=True)
-    except (UnreadableMessage, ValueError):
+        fields = json_format.MessageToDict(operation, preserving_proto_field_name=True)
+    except (UnreadableMessage, json_format.Error, ValueError):
         return None
     remote = fields.get("download", {}).get("remote_file", {})
     if "param" in remote:

@@ -21,7 +21,7 @@ class EmbeddedDeadLetters(DeadLetters):
     def count(self) -> int:
         """Return how many there are."""
         with self._opened() as file:
-            return file.count_dead()
+            return len(file.dead_ids())
 
     def each(self) -> Generator[DeadLetter, None, None]:
         """Hand out one after the other."""
@@ -37,14 +37,20 @@ class EmbeddedDeadLetters(DeadLetters):
                 )
 
     def requeue(self, ids: Collection[str]) -> frozenset[str]:
-        """Have letters wait again, all or none."""
+        """Have letters wait again, the oldest first, all or none."""
         with self._opened() as file, file.transaction():
-            return frozenset(id_ for id_ in ids if file.revive(id_))
+            found = [id_ for id_ in file.dead_ids() if id_ in ids]
+            for id_ in found:
+                file.revive(id_)
+        return frozenset(found)
 
     def drop(self, ids: Collection[str]) -> frozenset[str]:
         """Delete letters, all or none."""
         with self._opened() as file, file.transaction():
-            return frozenset(id_ for id_ in ids if file.forget(id_))
+            found = frozenset(ids).intersection(file.dead_ids())
+            for id_ in found:
+                file.forget(id_)
+        return found
 
     @contextmanager
     def _opened(self) -> Iterator[QueueFile]:

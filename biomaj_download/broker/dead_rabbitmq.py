@@ -81,14 +81,12 @@ class RabbitmqDeadLetters(DeadLetters):
         main_queue = self._settings.queue
         with self._connected() as connection:
             declare_queue(connection, main_queue)
-            channel = connection.channel()
-            channel.confirm_delivery()
-            return _settle(channel, self._queue, ids, publish)
+            return _settle(connection, self._queue, ids, publish)
 
     def drop(self, ids: Collection[str]) -> frozenset[str]:
         """Acknowledge letters."""
         with self._connected() as connection:
-            return _settle(connection.channel(), self._queue, ids, lambda _, __: None)
+            return _settle(connection, self._queue, ids, lambda _, __: None)
 
     @contextmanager
     def _connected(self) -> Iterator[pika.BlockingConnection]:
@@ -118,7 +116,7 @@ def _number_waiting(connection: pika.BlockingConnection, queue: str) -> int:
 
 
 def _settle(
-    channel: BlockingChannel,
+    connection: pika.BlockingConnection,
     queue: str,
     ids: Collection[str],
     before: Callable[[BlockingChannel, DeadLetter], None],
@@ -130,6 +128,10 @@ def _settle(
     """
     wanted = set(ids)
     found: set[str] = set()
+    if not _number_waiting(connection, queue):
+        return frozenset()
+    channel = connection.channel()
+    channel.confirm_delivery()
     with _taken(channel, queue) as letters:
         while found != wanted and (taken := next(letters, None)):
             if taken.letter.id in wanted:

@@ -179,10 +179,10 @@ class QueueFile:
         )
         self.remove(id_)
 
-    def count_dead(self) -> int:
-        """Return how many dead letters there are."""
-        (number,) = self._connection.execute("SELECT count(*) FROM dead").fetchone()
-        return int(number)
+    def dead_ids(self) -> list[str]:
+        """Return the ids of the dead letters, the oldest first; from the index, past the bodies."""
+        query = "SELECT letter_id FROM dead INDEXED BY letters ORDER BY id"
+        return [id_ for (id_,) in self._connection.execute(query)]
 
     def dead(self) -> Iterator[Dead]:
         """Read the dead letters, the oldest first."""
@@ -190,19 +190,18 @@ class QueueFile:
         rows = self._connection.execute(f"SELECT {columns} FROM dead ORDER BY id")  # noqa: S608 - names of ours
         return (Dead(*row) for row in rows)
 
-    def revive(self, letter_id: str) -> bool:
-        """Have a dead letter wait as a new message; False: there is none with this id."""
+    def revive(self, letter_id: str) -> None:
+        """Have a dead letter wait as a new message."""
         self._connection.execute(
             "INSERT INTO messages (message_id, body, requeued)"
             " SELECT message_id, body, 1 FROM dead WHERE letter_id = ?",
             (letter_id,),
         )
-        return self.forget(letter_id)
+        self.forget(letter_id)
 
-    def forget(self, letter_id: str) -> bool:
-        """Delete a dead letter; False: there is none with this id."""
-        done = self._connection.execute("DELETE FROM dead WHERE letter_id = ?", (letter_id,))
-        return done.rowcount > 0
+    def forget(self, letter_id: str) -> None:
+        """Delete a dead letter."""
+        self._connection.execute("DELETE FROM dead WHERE letter_id = ?", (letter_id,))
 
     def _complete_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
