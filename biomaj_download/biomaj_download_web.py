@@ -139,8 +139,8 @@ def _session_routes(store: Store) -> Blueprint:
                 after=after,
                 timeout_seconds=min(wait_seconds, LONGEST_WAIT_SECONDS) if is_seated else 0,
             )
-        done, errors = (-1 if count is None else count for count in progress)
-        return jsonify({"progress": done, "errors": errors})
+        done, errors = (-1 if count is None else count for count in progress[:2])
+        return jsonify({"progress": done, "errors": errors, "open": progress.is_open})
 
     @routes.get("/error/download/<bank>/<session>")
     def download_errors(bank: str, session: str) -> Response:

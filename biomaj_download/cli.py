@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,9 +24,11 @@ from biomaj_download import __version__
 from biomaj_download.cli_dead import dead
 from biomaj_download.errors import DownloadError
 from biomaj_download.exit_codes import SOME_FAILED, UNREACHABLE
+from biomaj_download.notify import Notifier
 from biomaj_download.oneoff import Fetch, failures, fetch_all, plan
 from biomaj_download.serving import EmbeddedService
 from biomaj_download.settings import load_settings
+from biomaj_download.signals import obey_stop_signals
 from biomaj_download.transfer.outcome import redact
 
 _LOOK_SECONDS = 0.1
@@ -149,10 +151,15 @@ def serve(data: Path, host: str, port: int) -> None:
     except (DownloadError, OSError) as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(UNREACHABLE)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    notifier = Notifier()
+
+    def stop() -> None:
+        service.stop()
+        notifier.stopping()
+
+    obey_stop_signals(stop)
     click.echo(f"serving on {service.url}, data in {data}")
-    service.run()
+    service.run(on_turn=partial(notifier.lives, f"serving on {service.url}"))
 
 
 main.add_command(dead)

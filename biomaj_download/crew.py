@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from biomaj_download.broker.base import Delivery
+from biomaj_download.admission import Task
 
 
 class Crew:
@@ -16,9 +16,9 @@ class Crew:
     They do not keep a process alive: a message whose thread is stuck goes back to the queue.
     """
 
-    def __init__(self, number: int, handle: Callable[[Delivery], None]) -> None:
+    def __init__(self, number: int, handle: Callable[[Task], None]) -> None:
         self._handle = handle
-        self._deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f"worker-{index}", daemon=True)
             for index in range(number)
@@ -26,14 +26,14 @@ class Crew:
         for thread in self._threads:
             thread.start()
 
-    def hand_over(self, delivery: Delivery) -> None:
+    def hand_over(self, task: Task) -> None:
         """Have a message worked on by the next free thread."""
-        self._deliveries.put(delivery)
+        self._tasks.put(task)
 
     def dismiss(self) -> None:
         """Let each thread end after what was handed over before."""
         for _ in self._threads:
-            self._deliveries.put(None)
+            self._tasks.put(None)
 
     def wait(self, timeout_seconds: float) -> int:
         """Wait until all have ended, but not longer; return how many have not."""
@@ -43,5 +43,5 @@ class Crew:
         return sum(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        while (delivery := self._deliveries.get()) is not None:
-            self._handle(delivery)
+        while (task := self._tasks.get()) is not None:
+            self._handle(task)

@@ -7,7 +7,7 @@ import logging.config
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
+from queue import SimpleQueue
 
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.opening import open_broker
@@ -19,10 +19,11 @@ from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
+from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
-from biomaj_download.store.base import Outcome, Store
+from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.opening import open_store
 from biomaj_download.transfer import shared
 from biomaj_download.worker import Worker
@@ -61,10 +62,13 @@ class DownloadService:
         self._worker = Worker(
             self._store,
             self._reporter,
+            outbox=Outbox(self.settings.storage.state_folder()),
             is_durable=self.settings.storage.fsync,
+            reserve_bytes=self.settings.storage.reserve_bytes,
             max_deliveries=self.settings.worker.max_deliveries,
         )
-        self._stop_asked = threading.Event()
+        # A signal handler may put into this one while its own thread waits in `get`.
+        self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._deregister: Callable[[], None] | None = None
         self._closed = False
 
@@ -74,42 +78,47 @@ class DownloadService:
         """Register with Consul, where that is configured, and answer its health checks."""
         self._deregister = register_consumer(self.settings)
 
-    def wait_for_messages(self) -> None:
-        """Work on messages until `stop` is called; then finish what the grace period allows."""
+    def wait_for_messages(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
+        """Work on messages until `stop` is called; then finish what the grace period allows.
+
+        `on_turn` is called often, as long as the thread that talks with the broker does not hang.
+        """
         slots = self.settings.worker.slots
         broker = self._opened_broker()
-        crew = Crew(slots, partial(self._worker.handle, broker))
+        crew = Crew(slots, self._worker.handle)
+        admission = self._worker.admission(broker, crew.hand_over)
         consuming = threading.Thread(
             target=broker.consume,
-            args=(crew.hand_over,),
-            kwargs={"slots": slots},
+            args=(admission.arrive,),
+            kwargs={"slots": slots, "on_turn": on_turn},
             name="broker",
         )
         consuming.start()
         log.info("consuming slots=%d", slots)
-        self._stop_asked.wait()
+        self._stops_asked.get()
         broker.stop()
+        admission.close()
         crew.dismiss()
         late = crew.wait(self.settings.worker.shutdown_grace_seconds)
         self._worker.stop()
         if late:
             log.warning("grace period over, given back transfers=%d", late)
-        shared.close()
         crew.wait(_LAST_SECONDS)
+        shared.close()
         self._worker.close()
         broker.close()
         consuming.join()
 
     def stop(self) -> None:
         """Ask `wait_for_messages` to end; may be called from a signal handler."""
-        self._stop_asked.set()
+        self._stops_asked.put(None)
 
     def close(self) -> None:
         """Let go of broker, store and Consul."""
         if self._closed:
             return
         self._closed = True
-        self._stop_asked.set()
+        self.stop()
         if self._deregister is not None:
             self._deregister()
         self._worker.stop()
@@ -162,7 +171,7 @@ class DownloadService:
     def download_status(self, download_file: wire.DownloadFile) -> tuple[int, int]:
         """Return how many messages are settled and how many failed; -1: none yet."""
         progress = self._store.progress(download_file.bank, download_file.session)
-        done, errors = (-1 if count is None else count for count in progress)
+        done, errors = (-1 if count is None else count for count in progress[:2])
         return done, errors
 
     def download_errors(self, download_file: wire.DownloadFile) -> Sequence[str]:
@@ -183,9 +192,7 @@ class DownloadService:
         sync_directories(result.changed_directories)
         self._store.settle(
             Outcome(
-                bank=job.bank,
-                session=job.session,
-                message_key=str(uuid.uuid4()),
+                message=Message(bank=job.bank, session=job.session, key=str(uuid.uuid4())),
                 error=None if result.error is None else str(result.error),
                 files=result.file_list,
             )

@@ -8,7 +8,7 @@ DownloadError
     TransferError: ConnectFailed, HostNotFound, Stalled, TimedOut, BadStatus, RemoteFileMissing,
                    AccessDenied, UntrustedPeer, Truncated, UnexpectedContent
     VerifyError:   SizeMismatch, DigestMismatch, ChecksumMissing, ArchiveBroken
-    PublishError:  UnsafePath                                                      never retried
+    PublishError:  DiskFull, UnsafePath                                            never retried
     BrokerError, StoreError, ServiceError
 
 `code` is stable: a REST field and a metric label. `retryable` says whether a further attempt is
@@ -203,6 +203,12 @@ class PublishError(DownloadError):
 
     code = "publish"
     retryable = False
+
+
+class DiskFull(PublishError):
+    """There is no room for the file on this host, or none that this user may take."""
+
+    code = "disk-full"
 
 
 class UnsafePath(PublishError):

@@ -112,10 +112,12 @@ class Transferred:
     """What a server said of a file that was fetched, and how it came.
 
     `announced_bytes`: the length that the server promised with the body (None: none promised).
+    `ends_by_close`: nothing but the end of the connection told that the body was at its end.
     """
 
     size_bytes: int
     announced_bytes: int | None = None
+    ends_by_close: bool = False
     modified_at: datetime | None = None
     seconds: float = 0.0
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from biomaj_download.cancellation import Why
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import DownloadError, OptionError
@@ -102,7 +103,7 @@ def fetch_all(
                 while_waiting()
         except KeyboardInterrupt:
             for fetch in fetches:
-                fetch.downloader.kill_received = True
+                fetch.downloader.cancellation.order(Why.STOPPING)
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

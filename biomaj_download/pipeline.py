@@ -10,10 +10,18 @@ from typing import Protocol
 
 import tenacity
 
-from biomaj_download.errors import Cancelled, DigestMismatch, DownloadError, TransferError
+from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.disk import check_room
+from biomaj_download.errors import (
+    Cancelled,
+    DigestMismatch,
+    DownloadError,
+    TransferError,
+    UnexpectedContent,
+)
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
-from biomaj_download.transfer.partial import Part
+from biomaj_download.transfer.partial import Part, remove_part
 from biomaj_download.verify import Checks, verify
 
 log = logging.getLogger("biomaj.download.pipeline")
@@ -23,6 +31,11 @@ class Fetcher(Protocol):
     """What the road needs of a downloader."""
 
     is_durable: bool
+    reserve_bytes: int
+    cancellation: Cancellation
+
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
 
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file."""
@@ -34,14 +47,26 @@ class Fetcher(Protocol):
         """Bring the bytes into `part`."""
 
 
-def deliver(attempt: Callable[[], object], path: SafePath, retryer: tenacity.Retrying) -> None:
+def deliver(
+    attempt: Callable[[], object],
+    path: SafePath,
+    retryer: tenacity.Retrying,
+    cancellation: Cancellation,
+) -> None:
     """Bring one file home: attempt it until it is there, as often as the bank says.
 
     Raises:
+        Cancelled: it is not to be brought any more.
         DownloadError: of the last attempt.
     """
+    cancellation.check()
     make_directory(path)
-    retryer(attempt)
+    try:
+        retryer(attempt)
+    except Cancelled:
+        if cancellation.why is Why.UNWANTED:
+            remove_part(path)
+        raise
 
 
 def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> Published:
@@ -51,16 +76,25 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
         DownloadError: one of the three failed; under the final name stands what stood there.
     """
     started = time.monotonic()
+    cancellation = downloader.cancellation
+    cancellation.check()
     with closing(Part(path)) as part:
+        check_room(
+            path,
+            part.path,
+            size_bytes=downloader.bytes_to_store(remote_file),
+            reserve_bytes=downloader.reserve_bytes,
+        )
         try:
             checks = downloader.checks(remote_file)
             part.follow(digest.algorithm for digest in checks.digests)
             transferred = downloader.fetch(remote_file, part)
             verify(part, transferred, remote_file, checks, name=path.name)
+            cancellation.look_and_check()
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)
         except DownloadError as error:
-            if not (part.is_kept and _leaves_a_beginning(error)):
+            if not _may_go_on(part, error, cancellation.why):
                 part.discard()
             if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again
                 downloader.forget_checks(remote_file)
@@ -74,8 +108,13 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)
 
 
-def _leaves_a_beginning(error: DownloadError) -> bool:
-    """Say whether what came before an error is right as far as it goes."""
-    if isinstance(error, Cancelled):
+def _may_go_on(part: Part, error: DownloadError, why: Why | None) -> bool:
+    """Say whether what came before an error is a beginning, for us or for another consumer."""
+    if why is Why.TAKEN:
         return True
-    return isinstance(error, TransferError) and not error.permanent
+    is_sound = isinstance(error, Cancelled) or (
+        isinstance(error, TransferError)
+        and not error.permanent
+        and not isinstance(error, UnexpectedContent)
+    )
+    return is_sound and part.is_kept

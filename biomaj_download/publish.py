@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import NewType
 
-from biomaj_download.errors import PublishError, UnsafePath, mapped
+from biomaj_download.disk import disk_error, on_disk
+from biomaj_download.errors import UnsafePath
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 
@@ -43,13 +46,16 @@ def final_path(local_dir: Path, name: str, *, keep_directories: bool = True) -> 
 
 
 def make_directory(path: SafePath) -> None:
-    """Make the directory that a file will stand in.
+    """Make the directory that a file will stand in, and see that it may have its name there.
 
     Raises:
         PublishError: this host does not let us.
     """
-    with mapped({OSError: PublishError}, subject=str(path)):
+    with on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_durable: bool) -> None:
@@ -61,7 +67,7 @@ def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_dura
     Raises:
         PublishError: this host could not store it; nothing new stands under the final name.
     """
-    with mapped({OSError: PublishError}, subject=str(path)):
+    with on_disk(path):
         if modified_at is not None:
             part.set_modified(modified_at)
         if is_durable:
@@ -99,7 +105,7 @@ def sync_directories(paths: Iterable[Path]) -> None:
             _sync(path)
         except OSError as error:
             if error.errno not in _CANNOT_SYNC:
-                raise PublishError(f"{path}: {error}") from error
+                raise disk_error(error, path) from error
             log.debug("directory not synced path=%s error=%s", path, error)
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.errors import StoreError
+from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.store.base import Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
+from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.recorder")
 
@@ -39,12 +43,25 @@ class Ended(NamedTuple):
 class Recorder:
     """Stores outcomes and acknowledges their messages, on a thread of its own.
 
-    `record` may be called from any thread, and returns at once.
+    `record` may be called from any thread, and returns at once. `on_recorded` is called after each
+    round: files are free that were leased. While the store is away outcomes
+    are in the outbox too: what an earlier process could not store is stored first.
     """
 
-    def __init__(self, store: Store, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        store: Store,
+        watch: Watch,
+        outbox: Outbox,
+        stopping: threading.Event,
+        *,
+        on_recorded: Callable[[], None],
+    ) -> None:
         self._store = store
+        self._watch = watch
+        self._outbox = outbox
         self._stopping = stopping
+        self._on_recorded = on_recorded
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -59,6 +76,7 @@ class Recorder:
         self._thread.join()
 
     def _run(self) -> None:
+        self._store_what_is_left()
         batch: list[Ended] = []
         while (first := self._ended.get()) is not None:
             time.sleep(GATHER_SECONDS if len(batch) < MANY else GATHER_MANY_SECONDS)
@@ -69,11 +87,24 @@ class Recorder:
                 self._ended.put(None)  # closing: seen again after this batch
             self._record(batch)
 
+    def _store_what_is_left(self) -> None:
+        """Store what an earlier process of this host could not."""
+        outcomes = self._outbox.left()
+        if not outcomes:
+            return
+        try:
+            patiently(lambda: self._store.settle_many(outcomes), self._stopping)
+        except Stopped:
+            return
+        self._outbox.remove(outcomes)
+        log.info("outcomes of an earlier process stored number=%d", len(outcomes))
+
     def _record(self, batch: list[Ended]) -> None:
         outcomes = [ended.outcome for ended in batch]
         try:
             sync_directories(frozenset().union(*(ended.changed_directories for ended in batch)))
-            patiently(lambda: self._store.settle_many(outcomes), self._stopping)
+            self._watch.let_go(outcome.message for outcome in outcomes)
+            self._settle(outcomes)
         except Stopped:
             _give_back(batch)
         except Exception:  # the thread must not end: no message would be settled any more
@@ -82,6 +113,16 @@ class Recorder:
         else:
             for ended in batch:
                 ended.broker.accept(ended.delivery)
+        self._on_recorded()
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store outcomes; those that cannot be stored now are kept, should the process end."""
+        try:
+            self._store.settle_many(outcomes)
+        except StoreError:
+            self._outbox.put(outcomes)
+            patiently(lambda: self._store.settle_many(outcomes), self._stopping)
+            self._outbox.remove(outcomes)
 
 
 def _give_back(batch: list[Ended]) -> None:

@@ -196,8 +196,11 @@ def retryer(
     wait_policy: object = DEFAULT_WAIT_POLICY,
     *,
     retries_permanent: bool = True,
+    sleep: Callable[[float], None] = tenacity.nap.sleep,
 ) -> tenacity.Retrying:
     """Return what calls a function until it succeeds or the stop condition holds.
+
+    `sleep` waits between two attempts; it may return earlier.
 
     The last error comes out as it is; one that is not `retryable` comes out at once, and so does
     a `permanent` one, unless `retries_permanent`.
@@ -212,6 +215,7 @@ def retryer(
     return tenacity.Retrying(
         stop=stop,
         wait=wait,
+        sleep=sleep,
         retry=tenacity.retry_if_exception(_may_heal if retries_permanent else _may_soon_heal),
         before_sleep=_log_retry,
         reraise=True,

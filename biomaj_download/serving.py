@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,12 +41,12 @@ class EmbeddedService:
         self._server = cast("Any", create_server(app, host=host, port=port, threads=_WEB_THREADS))
         self.url = f"http://{host}:{self._server.effective_port}"
 
-    def run(self) -> None:
-        """Serve until `stop`."""
+    def run(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
+        """Serve until `stop`; call `on_turn` often, as long as the workers' loop does not hang."""
         web = threading.Thread(target=self._server.run, name="web", daemon=True)
         web.start()
         try:
-            self._service.wait_for_messages()
+            self._service.wait_for_messages(on_turn=on_turn)
         finally:
             self._server.close()
             self._service.close()

@@ -32,6 +32,7 @@ KNOWN_ENVIRONMENT = {
     "REDIS_HOST": ("redis", "host"),
     "REDIS_PORT": ("redis", "port"),
     "REDIS_PREFIX": ("redis", "prefix"),
+    "STATE_DIRECTORY": ("storage", "state_dir"),
     "WEB_LOCAL_ENDPOINT": ("web", "local_endpoint"),
     "WEB_LOCAL_ENDPOINT_DOWNLOAD": ("web", "local_endpoint_download"),
     "WEB_PORT": ("web", "port"),
@@ -165,9 +166,19 @@ class TransferSettings(Section):
 
 
 class StorageSettings(Section):
-    """How files reach the disk; `fsync` false: safe against a killed process, not a power cut."""
+    """How files reach the disk; `fsync` false: safe against a killed process, not a power cut.
+
+    `reserve_bytes`: what stays free of a file system, but never more than half of it.
+    `state_dir` unset: `~/.local/state/biomaj-download`.
+    """
 
     fsync: bool = True
+    reserve_bytes: int = Field(default=1024**3, ge=0)
+    state_dir: Path | None = None
+
+    def state_folder(self) -> Path:
+        """Return where the service keeps what must outlive it."""
+        return self.state_dir or Path.home() / ".local/state/biomaj-download"
 
 
 class Settings(BaseModel):

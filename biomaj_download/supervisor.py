@@ -13,22 +13,27 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, MutableSequence
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from typing import Any
 
 from biomaj_download.downloadservice import DownloadService
 from biomaj_download.errors import ConfigError
+from biomaj_download.notify import Notifier
 from biomaj_download.settings import Settings, load_settings
+from biomaj_download.signals import STOP_SIGNALS, obey_stop_signals
 
 log = logging.getLogger("biomaj.download.supervisor")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: The kinds of hosts that have a limit of their own.
 HOST_KINDS = ("ftp", "http", "other")
 #: A process that dies within this time of its start would do so again: all end then, and who
 #: started us decides.
 STARTED_SECONDS = 5.0
+#: How soon systemd hears that all processes consume.
+READY_LOOK_SECONDS = 0.1
 
 
 def main() -> int:
@@ -44,10 +49,11 @@ def main() -> int:
 def run(settings: Settings) -> int:
     """Work on download requests until SIGTERM or SIGINT; return the exit code."""
     number = processes(settings, cores=len(os.sched_getaffinity(0)))
+    notifier = Notifier()
     if number == 1:
-        consume(settings)
+        consume_alone(settings, notifier)
         return 0
-    return Supervisor(share(settings, number), number).run()
+    return Supervisor(share(settings, number), number, notifier).run()
 
 
 def processes(settings: Settings, *, cores: int) -> int:
@@ -79,18 +85,44 @@ def share(settings: Settings, number: int) -> Settings:
     )
 
 
-def consume(settings: Settings, *, is_first: bool = True) -> None:
-    """Consume in this process; the first one answers Consul for all."""
+def consume_alone(settings: Settings, notifier: Notifier) -> None:
+    """Consume in the only process."""
     service = DownloadService(settings=settings)
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: service.stop())
+
+    def stop() -> None:
+        service.stop()
+        notifier.stopping()
+
+    obey_stop_signals(stop)
+    status = f"consuming processes=1 slots={settings.worker.slots}"
+    _consume(service, is_first=True, on_turn=partial(notifier.lives, status))
+
+
+def consume_supervised(settings: Settings, index: int, turned_at: MutableSequence[float]) -> None:
+    """Consume in one of several processes; its supervisor reads when the loop last turned.
+
+    Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
+    from it and from systemd.
+    """
+    service = DownloadService(settings=settings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: service.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _stop_with_parent(service)
+
+    def on_turn() -> None:
+        turned_at[index] = time.monotonic()
+
+    _consume(service, is_first=index == 0, on_turn=on_turn)
+
+
+def _consume(service: DownloadService, *, is_first: bool, on_turn: Callable[[], object]) -> None:
+    """Consume in this process; the first one answers Consul for all."""
     if is_first:
         service.supervise()
     gc.freeze()  # what is loaded by now stays: it need not be searched for garbage again
     try:
-        service.wait_for_messages()
+        service.wait_for_messages(on_turn=on_turn)
     finally:
         service.close()
 
@@ -111,44 +143,79 @@ def _stop_with_parent(service: DownloadService) -> None:
 class Supervisor:
     """Starts consumer processes by fork, and starts those again that end by themselves.
 
-    It has no thread but its own, so that it can fork at any time.
+    It has no thread but its own, so that it can fork at any time. systemd hears from it while all
+    processes live: a lock could be lost with one that dies, so they share plain memory.
     """
 
-    def __init__(self, settings: Settings, number: int) -> None:
+    def __init__(self, settings: Settings, number: int, notifier: Notifier) -> None:
         self._settings = settings
         self._number = number
+        self._notifier = notifier
         self._context = multiprocessing.get_context("fork")
+        #: When each process last showed that it lives, by the clock that they share; 0: not yet.
+        self._turned_at = self._context.RawArray("d", number)
+        self._restarts = 0
         self._children: dict[int, ForkProcess] = {}
         self._started_at: dict[int, float] = {}
         self._is_stopping = False
 
     def run(self) -> int:
         """Supervise until told to stop; then wait for all to end."""
-        for signal_number in STOP_SIGNALS:
-            signal.signal(signal_number, self._stop)
+        obey_stop_signals(self._stop, before_the_end=self._kill)
         gc.freeze()  # the children share it all
         for index in range(self._number):
             self._start(index)
         while not self._is_stopping:
-            wait([child.sentinel for child in self._children.values()])
+            wait([child.sentinel for child in self._children.values()], self._look_seconds())
             self._restart_ended()
+            self._look()
         for child in self._children.values():
             child.join()
-        return max(abs(child.exitcode or 0) for child in self._children.values())
+        return max((abs(child.exitcode or 0) for child in self._children.values()), default=0)
 
-    def _stop(self, *_: object) -> None:
+    def _stop(self) -> None:
         self._is_stopping = True
         for child in self._children.values():
             child.terminate()
+        self._notifier.stopping()
+
+    def _kill(self) -> None:
+        for child in self._children.values():
+            child.kill()
+
+    def _look_seconds(self) -> float | None:
+        """Return when to look at the processes; None: when one ends."""
+        if self._notifier.is_waiting:
+            return READY_LOOK_SECONDS
+        limit = self._notifier.watchdog_seconds
+        return None if limit is None else limit / 4
+
+    def _look(self) -> None:
+        """Tell systemd that the consumer lives, if each of its processes does."""
+        if self._is_stopping or not all(self._turned_at):
+            return
+        limit = self._notifier.watchdog_seconds
+        for index, turned_at in enumerate(self._turned_at):
+            silent_seconds = time.monotonic() - turned_at
+            if limit is not None and silent_seconds > limit:
+                name = self._children[index].name
+                log.error("process hangs name=%s seconds=%.0f", name, silent_seconds)
+                self._notifier.status(f"process hangs name={name}")
+                return
+        self._notifier.lives(self._status())
+
+    def _status(self) -> str:
+        slots = self._number * self._settings.worker.slots
+        return f"consuming processes={self._number} slots={slots} restarts={self._restarts}"
 
     def _start(self, index: int) -> None:
         """Start a child; no signal comes between that and its handlers, in either process."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if not self._is_stopping:
+            self._turned_at[index] = 0
             child = self._context.Process(
-                target=consume,
-                args=(self._settings,),
-                kwargs={"is_first": index == 0},
+                target=consume_supervised,
+                args=(self._settings, index, self._turned_at),
                 name=f"consumer-{index}",
             )
             child.start()
@@ -166,3 +233,5 @@ class Supervisor:
             else:
                 log.error("process died, restarted name=%s code=%s", child.name, child.exitcode)
                 self._start(index)
+                self._restarts += 1
+                self._notifier.status(self._status())

@@ -1,37 +1,35 @@
-"""One message's trip: decode, session, downloader, deliver, record, settle.
+"""One message's trip: session, downloader, deliver, record, settle.
 
-In: a `Delivery`, from any thread of the pool.  Out: an outcome in the store, counted exactly
-once, and then, last of all, the settlement with the broker.
+In: a `Task`, from any thread of the crew.  Out: an outcome in the store, counted exactly once, and
+then, last of all, the settlement with the broker.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.admission import Admission, Task
+from biomaj_download.broker.base import Broker
+from biomaj_download.cancellation import Why
 from biomaj_download.download.filedict import FileDict, dict_of, file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import Cancelled, DownloadError, MessageError
+from biomaj_download.errors import Cancelled, DownloadError, MessageError, StoreError
 from biomaj_download.job import Job, Kind
-from biomaj_download.message.codec import UnreadableMessage, decode, encode_file_list
+from biomaj_download.message.codec import UnreadableMessage, encode_file_list
+from biomaj_download.outbox import Outbox
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
-from biomaj_download.settings import WorkerSettings
-from biomaj_download.store.base import Outcome, Store
+from biomaj_download.settings import StorageSettings, WorkerSettings
+from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
+from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.worker")
-
-#: A session that was open is taken to be open for so long: a cleaned one is noticed within it.
-SESSION_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,95 +45,126 @@ class Result:
 
 
 class Worker:
-    """Works on deliveries and jobs; may be called from many threads at once."""
+    """Works on tasks and jobs; may be called from many threads at once."""
 
     def __init__(
         self,
         store: Store,
         reporter: Reporter,
         *,
+        outbox: Outbox,
         is_durable: bool = True,
+        reserve_bytes: int = StorageSettings().reserve_bytes,
         max_deliveries: int = WorkerSettings().max_deliveries,
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
         self._reporter = reporter
         self._is_durable = is_durable
-        self._sessions = _OpenSessions(store)
+        self._reserve_bytes = reserve_bytes
         self._stopping = threading.Event()
-        self._recorder = Recorder(store, self._stopping)
+        self._watch = Watch(store)
+        self._admission: Admission | None = None
+        self._recorder = Recorder(
+            store, self._watch, outbox, self._stopping, on_recorded=self._ask_again
+        )
+
+    def admission(self, broker: Broker, admit: Callable[[Task], None]) -> Admission:
+        """Return what lets a broker's messages through; `admit` must hand them to `handle`.
+
+        A worker has one broker.
+        """
+
+        def hold_and_admit(task: Task) -> None:
+            self._watch.hold(task.message)
+            admit(task)
+
+        self._admission = Admission(self._store, broker, hold_and_admit)
+        return self._admission
+
+    def _ask_again(self) -> None:
+        if self._admission is not None:
+            self._admission.ask_again()
 
     def stop(self) -> None:
-        """Give back what cannot be stored now, rather than wait for the store."""
+        """End what runs and give it back, and what cannot be stored now too."""
         self._stopping.set()
+        self._watch.stop_all()
 
     def close(self) -> None:
         """Return when all outcomes are stored, or given back after `stop`."""
         self._recorder.close()
+        self._watch.close()
 
-    def handle(self, broker: Broker, delivery: Delivery) -> None:
+    def handle(self, task: Task) -> None:
         """Walk one message down the road, and settle it with its broker; never raises."""
         try:
-            job = self._read(delivery)
-            if not self._is_wanted(delivery, job):
-                broker.accept(delivery)
-                return
-            result = self.work(job)
-            self._reporter.ended(job, result.files, result.error)
-            outcome = _outcome(delivery, job.bank, job.session, result)
-            self._recorder.record(Ended(broker, delivery, outcome, result.changed_directories))
+            if self._stopping.is_set():
+                raise Stopped
+            result = self._result_of(task)
+            if task.job is not None:
+                self._reporter.ended(task.job, result.files, result.error)
+            outcome = _outcome(task.message, result)
+            ended = Ended(task.broker, task.delivery, outcome, result.changed_directories)
+            if isinstance(result.error, UnreadableMessage):
+                self._bury(ended, result.error)
+            else:
+                self._recorder.record(ended)
         except Stopped:
-            broker.requeue(delivery)
-        except UnreadableMessage as error:
-            log.error("dead letter error=%s", error)
-            broker.reject(delivery, reason=str(error))
+            self._give_back(task)
         except Exception:  # the thread would end, and the message would never be settled
             log.exception("unexpected failure, message given back")
-            broker.requeue(delivery)
+            self._give_back(task)
 
-    def _read(self, delivery: Delivery) -> Job:
-        """Return the request in a message; one that is none is counted where BioMAJ waits for it.
+    def _result_of(self, task: Task) -> Result:
+        """Work on a request; what is none, or is wanted no more, has failed already."""
+        if task.job is None or task.problem is not None:
+            return Result(error=task.problem)
+        if task.delivery.redelivered and self._is_killer(task.message):
+            return Result(
+                error=UnreadableMessage(
+                    f"message: delivered more than {self._max_deliveries} times without an outcome"
+                )
+            )
+        return self.work(task.job, task.message)
+
+    def _is_killer(self, message: Message) -> bool:
+        """Say whether a message was begun so often that it may be what ends its consumers."""
+        starts = patiently(lambda: self._store.note_start(message), self._stopping)
+        return starts >= self._max_deliveries
+
+    def _bury(self, ended: Ended, error: UnreadableMessage) -> None:
+        """Count a message that is none where BioMAJ waits for it, and put it aside."""
+        log.error("dead letter error=%s", error)
+        outcome = ended.outcome
+        self._watch.let_go([outcome.message])
+        if outcome.message.bank and outcome.message.session:
+            patiently(lambda: self._store.settle(outcome), self._stopping)
+        ended.broker.reject(ended.delivery, reason=str(error))
+
+    def _give_back(self, task: Task) -> None:
+        """Put a message back on the queue, and free its files for who gets it next."""
+        self._watch.let_go([task.message])
+        try:
+            self._store.release([task.message])
+        except StoreError as error:  # the leases run out by themselves
+            log.debug("leases not given back error=%s", error)
+        task.broker.requeue(task.delivery)
+
+    def work(self, job: Job, message: Message | None = None) -> Result:
+        """List or download; every error is a result.
+
+        `message`: that holds the job's leases, for which it may be ended.
 
         Raises:
-            UnreadableMessage: it is none, or it came back too often.
+            Stopped: the process stops, or another one writes the file.
         """
-        try:
-            job = decode(delivery.body)
-            self._refuse_a_killer(delivery, job)
-        except UnreadableMessage as error:
-            if error.bank and error.session:
-                outcome = _outcome(delivery, error.bank, error.session, Result(error=error))
-                self._ask_store(lambda: self._store.settle(outcome))
-            raise
-        return job
-
-    def _is_wanted(self, delivery: Delivery, job: Job) -> bool:
-        """Say whether the session is open, and a redelivered message without an outcome."""
-        if not self._ask_store(lambda: self._sessions.is_open(job.bank, job.session)):
-            log.info("skipped bank=%s session=%s: the session is gone", job.bank, job.session)
-            return False
-        return not delivery.redelivered or not self._ask_store(
-            lambda: self._store.is_settled(job.bank, job.session, message_key(delivery))
-        )
-
-    def _refuse_a_killer(self, delivery: Delivery, job: Job) -> None:
-        """Refuse a message that came back too often: it may be what ends its consumers.
-
-        Brokers that count put the earlier deliveries into the header `x-delivery-count`.
-        """
-        earlier = delivery.headers.get("x-delivery-count")
-        if isinstance(earlier, int) and earlier >= self._max_deliveries:
-            raise UnreadableMessage(
-                f"message: delivered {earlier} times without an outcome",
-                bank=job.bank,
-                session=job.session,
-            )
-
-    def work(self, job: Job) -> Result:
-        """List or download; every error is a result."""
         try:
             downloader = open_downloader(job)
             downloader.is_durable = self._is_durable
+            downloader.reserve_bytes = self._reserve_bytes
+            if message is not None:
+                self._watch.begin(message, downloader.cancellation)
             if job.kind is Kind.LIST:
                 return _listed(downloader, job.matches)
             downloader.bring_all(job.local_dir)
@@ -143,10 +172,10 @@ class Worker:
                 files=downloader.files_to_download,
                 changed_directories=frozenset(downloader.changed_directories),
             )
-        except Cancelled:
-            if self._stopping.is_set():
-                raise Stopped from None
-            return Result(error=Cancelled(f"{job.server}: the download was cancelled"))
+        except Cancelled as error:
+            if downloader.cancellation.why is not Why.UNWANTED:
+                raise Stopped from error
+            return Result(error=Cancelled(f"{job.server}: {error}"))
         except DownloadError as error:
             log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
             return Result(error=error)
@@ -154,41 +183,10 @@ class Worker:
             log.exception("unexpected failure bank=%s", job.bank)
             return Result(error=DownloadError(f"unexpected failure: {error}"))
 
-    def _ask_store(self, question: Callable[[], Any]) -> Any:
-        return patiently(question, self._stopping)
 
-
-class _OpenSessions:
-    """Remembers for a moment that a session is open: one question a second, not one a file."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen: dict[tuple[str, str], float] = {}
-
-    def is_open(self, bank: str, session: str) -> bool:
-        """Say whether a session is open, or was a moment ago."""
-        now = time.monotonic()
-        if now - self._seen.get((bank, session), -SESSION_SECONDS) < SESSION_SECONDS:
-            return True
-        is_open = self._store.has_session(bank, session)
-        self._seen = {key: at for key, at in self._seen.items() if now - at < SESSION_SECONDS}
-        if is_open:
-            self._seen[bank, session] = now
-        return is_open
-
-
-def message_key(delivery: Delivery) -> str:
-    """Return a message's identity: its id, or for old clients a digest of its content."""
-    return delivery.message_id or hashlib.sha256(delivery.body).hexdigest()
-
-
-def _outcome(delivery: Delivery, bank: str, session: str, result: Result) -> Outcome:
+def _outcome(message: Message, result: Result) -> Outcome:
     return Outcome(
-        bank=bank,
-        session=session,
-        message_key=message_key(delivery),
-        redelivered=delivery.redelivered,
-        identity_is_unique=delivery.message_id is not None,
+        message=message,
         error=None if result.error is None else str(result.error),
         files=result.file_list,
     )

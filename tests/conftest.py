@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from functools import partial
 
 import pytest
@@ -20,6 +21,8 @@ from tests.servers.rsyncd import RsyncServer
 from tests.servers.sshd import SshServer
 from tests.servers.vsftpd import Tls, VsftpdServer
 
+#: What a server that counts connections gives one address.
+FEW_CONNECTIONS = 5
 #: Slow enough for a connection to be cut in the middle of a file.
 SLOW_BYTES_A_SECOND = 2_000_000
 
@@ -85,6 +88,11 @@ def ftp_server(start_server):
 
 
 @pytest.fixture(scope="session")
+def crowded_ftp_server(start_server):
+    return start_server(partial(VsftpdServer, connections_per_address=FEW_CONNECTIONS))
+
+
+@pytest.fixture(scope="session")
 def ftps_server(start_server):
     return start_server(VsftpdServer, Tls.EXPLICIT)
 
@@ -123,3 +131,22 @@ def rsync_server(start_server):
 def faulty_http():
     with FaultyHttpServer() as server:
         yield server
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB; its folder."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode()}")
+    yield folder
+    # Lazily: a test that failed may hold a file open.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

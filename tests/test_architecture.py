@@ -20,10 +20,13 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "errors", "exit_codes", "job"),
+    ("__init__", "errors", "exit_codes", "job", "machine"),
     (
         "archives",
+        "cancellation",
         "checksums",
+        "content",
+        "disk",
         "download.filedict",
         "download.listing",
         "download.matching",
@@ -34,8 +37,20 @@ FLOORS = (
     ("transfer.partial",),
     ("broker.base", "message", "publish", "settings", "store.base"),
     ("transfer.outcome", "transfer.request"),
-    ("broker", "discovery", "metrics", "reporting", "retry", "store", "transfer", "verify"),
-    ("crew", "download.lastrelease", "download.options", "pipeline", "recorder"),
+    (
+        "broker",
+        "discovery",
+        "metrics",
+        "notify",
+        "reporting",
+        "retry",
+        "signals",
+        "store",
+        "transfer",
+        "verify",
+    ),
+    ("admission", "download.lastrelease", "download.options", "outbox", "pipeline", "watch"),
+    ("crew", "recorder"),
     ("download.publishers", "download.wishes"),
     ("download.interface",),
     ("download",),

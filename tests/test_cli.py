@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from click.testing import CliRunner
 from biomaj_download import __version__
 from biomaj_download.cli import main
 from biomaj_download.message import downmessage_pb2 as wire
+from tests.servers.faulty_http import Answer
+from tests.servers.process import poll
+from tests.servers.systemd import Systemd
 
 ONCE = ("-o", "stop_condition=stop_after_attempt(1)")
 
@@ -89,23 +94,56 @@ def test_command_tells_its_version(run):
     assert __version__ in run("--version").output
 
 
-def test_serve_does_a_whole_session_and_stops_when_told(served, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "biomaj_download.cli", "serve", "--port=0", f"--data={tmp_path}"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    url = process.stdout.readline().split()[2].rstrip(",")
-    api = f"{url}/api/download"
-    session = requests.post(f"{api}/session/bank", timeout=10).json()["session"]
+@pytest.fixture
+def systemd() -> Iterator[Systemd]:
+    with Systemd() as systemd:
+        yield systemd
 
-    accepted = requests.post(
+
+@pytest.fixture
+def serve(tmp_path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start the service; return the process and the address of its routes."""
+    started = []
+
+    def serve(**environment: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "biomaj_download.cli"),
+                *("serve", "--port=0", f"--data={tmp_path}"),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2].rstrip(",")
+        return process, f"{url}/api/download"
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def ask(api: str, served: str, local_dir: Path) -> tuple[str, int]:
+    """Request a file in a new session; return the session and the answer's status."""
+    session = requests.post(f"{api}/session/bank", timeout=10).json()["session"]
+    answer = requests.post(
         f"{api}/operations",
-        data=operation_for(served, session, tmp_path / "home").SerializeToString(),
+        data=operation_for(served, session, local_dir).SerializeToString(),
         headers={"Content-Type": "application/x-protobuf"},
         timeout=10,
     )
+    return session, answer.status_code
+
+
+def test_serve_does_a_whole_session_and_stops_when_told(serve, served, tmp_path):
+    process, api = serve()
+
+    session, accepted = ask(api, served, tmp_path / "home")
     status = requests.get(
         f"{api}/status/download/bank/{session}",
         params={"after": 0, "wait_seconds": 30},
@@ -113,11 +151,40 @@ def test_serve_does_a_whole_session_and_stops_when_told(served, tmp_path):
     ).json()
     process.send_signal(signal.SIGTERM)
 
-    assert accepted.status_code == 202
-    assert status == {"progress": 1, "errors": -1}
+    assert accepted == 202
+    assert status == {"progress": 1, "errors": -1, "open": True}
     assert (tmp_path / "home" / "c.dat").read_bytes() == b"c" * 10
     assert process.wait(timeout=60) == 0
-    process.stdout.close()
+
+
+def test_serve_tells_systemd_how_it_fares(serve, systemd):
+    process, api = serve(**systemd.environment(watchdog_seconds=2))
+
+    ready = systemd.wait_for("READY")
+    for _ in range(2):
+        systemd.wait_for("WATCHDOG")
+    process.send_signal(signal.SIGINT)
+
+    assert ready["STATUS"] == f"serving on {api.removesuffix('/api/download')}"
+    systemd.wait_for("STOPPING")
+    assert process.wait(timeout=60) == 0
+
+
+def test_serve_ends_at_once_when_told_twice(serve, systemd, faulty_http, tmp_path):
+    faulty_http.add("/cli/c.dat", Answer(body=b"c" * 1000, stall_after=500))
+    process, api = serve(**systemd.environment())
+    ask(api, f"{faulty_http.url}/cli", tmp_path / "home")
+    for _ in poll(20):
+        if faulty_http.requests:
+            break
+
+    process.send_signal(signal.SIGTERM)
+    systemd.wait_for("STOPPING")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(2) == 128 + signal.SIGTERM
 
 
 def operation_for(served: str, session: str, local_dir: Path) -> wire.Operation:

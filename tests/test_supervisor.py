@@ -7,15 +7,38 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
+import pika
 import pytest
 import yaml
 
-from biomaj_download.settings import BrokerSettings, Settings, TransferSettings, WorkerSettings
+from biomaj_download.broker.rabbitmq import RabbitmqBroker
+from biomaj_download.job import Kind
+from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.message.codec import new_operation
+from biomaj_download.settings import (
+    BrokerSettings,
+    RabbitmqSettings,
+    RedisSettings,
+    Settings,
+    TransferSettings,
+    WorkerSettings,
+)
+from biomaj_download.store.redis import RedisStore
 from biomaj_download.supervisor import STARTED_SECONDS, processes, share
+from tests.servers.faulty_http import Answer
+from tests.servers.process import free_port
+from tests.servers.systemd import Systemd
 
-CONSUMER = Path(__file__).parents[1] / "bin" / "biomaj_download_consumer.py"
+MEBIBYTE = 1024 * 1024
+#: Short enough for a test, long enough for a busy machine.
+WATCHDOG_SECONDS = 4.0
+
+ROOT = Path(__file__).parents[1]
+CONSUMER = ROOT / "bin" / "biomaj_download_consumer.py"
 
 
 @pytest.mark.parametrize(
@@ -63,28 +86,103 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def supervisor(rabbitmq, redis_server, tmp_path) -> Iterator[subprocess.Popen[bytes]]:
-    """A consumer of two processes."""
-    config = tmp_path / "config.yml"
-    document = {
+def document(rabbitmq, redis_server) -> dict[str, Any]:
+    """The configuration of a consumer of two processes, with a queue of its own."""
+    queue = f"test-{uuid.uuid4()}"
+    return {
         "rabbitmq": {
             "host": rabbitmq.host,
             "port": rabbitmq.port,
             "user": rabbitmq.user,
             "password": rabbitmq.password,
             "virtual_host": rabbitmq.virtual_host,
-            "queue": f"test-{uuid.uuid4()}",
+            "queue": queue,
         },
-        "redis": {"host": redis_server.host, "port": redis_server.port},
+        "redis": {"host": redis_server.host, "port": redis_server.port, "prefix": queue},
         "worker": {"processes": 2},
     }
-    config.write_text(yaml.safe_dump(document))
-    with subprocess.Popen(
-        [sys.executable, CONSUMER], env={**os.environ, "BIOMAJ_CONFIG": str(config)}
-    ) as process:
-        wait_until(lambda: len(children_of(process.pid)) == 2)
-        yield process
-        process.kill()
+
+
+@pytest.fixture
+def start(document, tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a consumer in a process group of its own, which ends with the test."""
+    started = []
+
+    def start(**environment: str) -> subprocess.Popen[bytes]:
+        config = tmp_path / "config.yml"
+        config.write_text(yaml.safe_dump(document))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, CONSUMER],
+                env={
+                    **os.environ,
+                    **environment,
+                    "BIOMAJ_CONFIG": str(config),
+                    "PYTHONPATH": str(ROOT),
+                },
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def supervisor(start) -> subprocess.Popen[bytes]:
+    """A consumer of two processes."""
+    process = start()
+    wait_until(lambda: len(children_of(process.pid)) == 2)
+    return process
+
+
+@pytest.fixture
+def systemd() -> Iterator[Systemd]:
+    with Systemd() as systemd:
+        yield systemd
+
+
+@pytest.fixture
+def request_stalled_file(document, faulty_http, tmp_path) -> Callable[[], None]:
+    """Request a file that stops coming after 2 MiB, and return when a consumer fetches it."""
+
+    def request() -> None:
+        faulty_http.add("/a.dat", Answer(body=b"a" * 3 * MEBIBYTE, stall_after=2 * MEBIBYTE))
+        with (
+            closing(RedisStore(RedisSettings(**document["redis"]))) as store,
+            closing(RabbitmqBroker(RabbitmqSettings(**document["rabbitmq"]))) as broker,
+        ):
+            session = store.create_session("bank")
+            operation = new_operation(
+                Kind.DOWNLOAD, bank="bank", session=session, local_dir=str(tmp_path / "home")
+            )
+            remote_file = operation.download.remote_file
+            remote_file.protocol = wire.DownloadFile.HTTP
+            remote_file.server = f"{faulty_http.host}:{faulty_http.port}"
+            remote_file.remote_dir = "/"
+            remote_file.files.add(name="a.dat", root="/")
+            broker.publish(operation.SerializeToString(), message_id="one")
+        wait_until(lambda: faulty_http.requests_for("/a.dat"))
+
+    return request
+
+
+def has_waiting_message(document: dict[str, Any]) -> bool:
+    """Say whether the request went back to the queue."""
+    rabbitmq = document["rabbitmq"]
+    parameters = pika.ConnectionParameters(
+        rabbitmq["host"],
+        rabbitmq["port"],
+        rabbitmq["virtual_host"],
+        pika.PlainCredentials(rabbitmq["user"], rabbitmq["password"]),
+    )
+    with pika.BlockingConnection(parameters) as connection:
+        queue = connection.channel().queue_declare(rabbitmq["queue"], passive=True)
+        return bool(queue.method.message_count)
 
 
 def test_a_process_that_dies_is_started_again_and_all_stop_when_told(supervisor):
@@ -130,3 +228,142 @@ def test_a_consumer_that_cannot_start_ends(tmp_path):
 
     assert done.returncode == 1
     assert "Unsupported version: 7" in done.stderr
+
+
+def test_systemd_hears_of_a_consumers_whole_life(start, systemd):
+    process = start(**systemd.environment(watchdog_seconds=WATCHDOG_SECONDS))
+
+    ready = systemd.wait_for("READY")
+    alive = [systemd.wait_for("WATCHDOG") for _ in range(3)]
+    process.terminate()
+    stopping = systemd.wait_for("STOPPING")
+
+    status = "consuming processes=2 slots=16 restarts=0"
+    assert ready == {"READY": "1", "STATUS": status}
+    assert alive == [{"WATCHDOG": "1", "STATUS": status}] * 3
+    assert stopping == {"STOPPING": "1", "STATUS": "stopping"}
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_consumer_is_ready_and_lives_while_its_broker_is_away(document, start, systemd, number):
+    document["rabbitmq"]["port"] = free_port()
+    document["worker"]["processes"] = number
+
+    process = start(**systemd.environment(watchdog_seconds=WATCHDOG_SECONDS))
+
+    assert f"processes={number}" in systemd.wait_for("READY")["STATUS"]
+    for _ in range(3):
+        systemd.wait_for("WATCHDOG")
+    process.terminate()
+    systemd.wait_for("STOPPING")
+    assert process.wait(30) == 0
+
+
+def test_systemd_no_longer_hears_that_a_consumer_lives_when_a_process_hangs(start, systemd):
+    process = start(**systemd.environment(watchdog_seconds=WATCHDOG_SECONDS))
+    systemd.wait_for("READY")
+    systemd.wait_for("WATCHDOG")
+    second = children_of(process.pid)[1]
+
+    os.kill(second, signal.SIGSTOP)
+    time.sleep(1.5 * WATCHDOG_SECONDS)
+    systemd.drop_all()
+
+    assert systemd.hears_nothing_of("WATCHDOG", WATCHDOG_SECONDS)
+    os.kill(second, signal.SIGCONT)
+    systemd.wait_for("WATCHDOG")
+
+
+def test_systemd_is_told_which_process_hangs_and_how_many_died(start, systemd):
+    process = start(**systemd.environment(watchdog_seconds=WATCHDOG_SECONDS))
+    systemd.wait_for("READY")
+    first, second = children_of(process.pid)
+    time.sleep(STARTED_SECONDS)
+
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: "restarts=1" in systemd.wait_for("STATUS")["STATUS"])
+    os.kill(second, signal.SIGSTOP)
+    wait_until(lambda: systemd.wait_for("STATUS") == {"STATUS": "process hangs name=consumer-1"})
+
+
+def test_systemd_hears_of_a_restart_without_a_watchdog(start, systemd):
+    process = start(**systemd.environment())
+    systemd.wait_for("READY")
+    first, _ = children_of(process.pid)
+    time.sleep(STARTED_SECONDS)
+
+    os.kill(first, signal.SIGKILL)
+
+    assert "restarts=1" in systemd.wait_for("STATUS")["STATUS"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_consumer_at_once_and_loses_nothing(
+    document, start, systemd, request_stalled_file, tmp_path, number, signal_number
+):
+    document["worker"]["processes"] = number
+    process = start(**systemd.environment())
+    systemd.wait_for("READY")
+    children = children_of(process.pid)
+    request_stalled_file()
+
+    process.send_signal(signal_number)
+    systemd.wait_for("STOPPING")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal_number)
+
+    assert process.wait(2) == 128 + signal_number
+    wait_until(lambda: not any(is_running(child) for child in children))
+    wait_until(lambda: has_waiting_message(document))
+    assert [path.name for path in (tmp_path / "home").iterdir()] == [".a.dat.part"]
+
+
+def test_a_second_signal_ends_processes_that_hang(start, systemd):
+    process = start(**systemd.environment())
+    systemd.wait_for("READY")
+    children = children_of(process.pid)
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+
+    process.terminate()
+    systemd.wait_for("STOPPING")
+    process.terminate()
+
+    assert process.wait(2) == 128 + signal.SIGTERM
+    wait_until(lambda: not any(is_running(child) for child in children))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_ctrl_c_lets_running_transfers_end(
+    document, start, systemd, request_stalled_file, number
+):
+    document["worker"] = {"processes": number, "shutdown_grace_seconds": 3}
+    process = start(**systemd.environment())
+    systemd.wait_for("READY")
+    request_stalled_file()
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    assert process.wait(30) == 0
+    wait_until(lambda: has_waiting_message(document))
+
+
+def test_systemd_may_send_its_signal_to_every_process(
+    document, start, systemd, request_stalled_file
+):
+    document["worker"]["shutdown_grace_seconds"] = 3
+    process = start(**systemd.environment())
+    systemd.wait_for("READY")
+    request_stalled_file()
+
+    os.killpg(process.pid, signal.SIGTERM)
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    assert process.wait(30) == 0
+    wait_until(lambda: has_waiting_message(document))

@@ -10,7 +10,14 @@ from contextlib import closing
 import pytest
 
 from biomaj_download.checksums import Digest
-from biomaj_download.errors import ArchiveBroken, DigestMismatch, PublishError, SizeMismatch
+from biomaj_download.errors import (
+    ArchiveBroken,
+    DigestMismatch,
+    PublishError,
+    SizeMismatch,
+    Truncated,
+    UnexpectedContent,
+)
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks, verify
@@ -100,7 +107,7 @@ def test_an_archive_is_tested_by_the_suffix_of_its_final_name(fetched, name, sav
 
     check(fetched(gzip.compress(BODY)), remote_file)
     with pytest.raises(ArchiveBroken):
-        check(fetched(BODY), remote_file)
+        check(fetched(BODY), remote_file, Checks(content=False))
 
 
 def test_an_archive_that_is_saved_under_another_suffix_is_not_tested(fetched):
@@ -108,11 +115,31 @@ def test_an_archive_that_is_saved_under_another_suffix_is_not_tested(fetched):
 
 
 def test_archives_are_not_tested_where_the_bank_says_so(fetched):
-    check(fetched(BODY), RemoteFile(name="a.gz"), Checks(archives=False))
+    check(fetched(b"\x1f\x8b" + BODY), RemoteFile(name="a.gz"), Checks(archives=False))
+
+
+def test_the_beginning_counts_even_where_archives_are_not_tested(fetched):
+    with pytest.raises(UnexpectedContent):
+        check(fetched(BODY), RemoteFile(name="a.gz"), Checks(archives=False))
+
+
+@pytest.mark.parametrize("stored_bytes", [1000, 1100, 2000])
+def test_a_body_that_ends_by_close_may_differ_from_a_rounded_size(fetched, stored_bytes):
+    check(
+        fetched(b"x" * stored_bytes, ends_by_close=True), RemoteFile(name="a.fa", size_bytes=1100)
+    )
+
+
+def test_a_body_that_ends_by_close_far_below_its_listed_size_was_cut(fetched):
+    listed = RemoteFile(name="a.fa", size_bytes=1300)
+
+    with pytest.raises(Truncated, match="listed with 1300 bytes, received 1100"):
+        check(fetched(ends_by_close=True), listed)
+    check(fetched(), listed)
 
 
 def test_a_file_that_is_gone_is_this_hosts_fault(tmp_path):
     gone = (Part(tmp_path / "gone"), Transferred(size_bytes=1))
 
-    with pytest.raises(PublishError, match=r"^a\.fa: "):
+    with pytest.raises(PublishError, match=r"/\.gone\.part: No such file or directory"):
         check(gone, RemoteFile(name="a.fa"))

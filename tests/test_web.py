@@ -18,7 +18,7 @@ from biomaj_download.broker.base import Delivery
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.settings import RedisSettings, Settings
-from biomaj_download.store.base import Outcome
+from biomaj_download.store.base import Message, Outcome
 from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.store.redis import RedisStore
 from tests.exposition import samples
@@ -52,13 +52,13 @@ def test_web_answers_a_ping(client):
 
 def test_web_tells_progress_and_errors_of_a_session(client, store, session):
     url = f"/api/download/status/download/bank/{session}"
-    assert client.get(url).json == {"progress": -1, "errors": -1}
+    assert client.get(url).json == {"progress": -1, "errors": -1, "open": True}
 
-    store.settle(Outcome(bank="bank", session=session, message_key="a"))
-    assert client.get(url).json == {"progress": 1, "errors": -1}
-    store.settle(Outcome(bank="bank", session=session, message_key="b", error="b: lost"))
+    store.settle(Outcome(message=Message(bank="bank", session=session, key="a")))
+    assert client.get(url).json == {"progress": 1, "errors": -1, "open": True}
+    store.settle(Outcome(message=Message(bank="bank", session=session, key="b"), error="b: lost"))
 
-    assert client.get(url).json == {"progress": 2, "errors": 1}
+    assert client.get(url).json == {"progress": 2, "errors": 1, "open": True}
     errors = f"/api/download/error/download/bank/{session}"
     assert client.get(errors).json == {"error": ["b: lost"]}
     assert client.get(errors).json == {"error": []}
@@ -68,7 +68,7 @@ def test_web_forgets_a_session(client, store, session):
     answer = client.delete(f"/api/download/session/bank/{session}")
 
     assert answer.json == {"msg": "session cleared"}
-    assert not store.has_session("bank", session)
+    assert not store.progress("bank", session).is_open
 
 
 def test_web_gives_a_file_list_that_can_be_decoded(client, store, session):
@@ -77,7 +77,9 @@ def test_web_gives_a_file_list_that_can_be_decoded(client, store, session):
     files = wire.FileList(files=[wire.File(name="a.gz", root="/")])
 
     store.settle(
-        Outcome(bank="bank", session=session, message_key="l", files=files.SerializeToString())
+        Outcome(
+            message=Message(bank="bank", session=session, key="l"), files=files.SerializeToString()
+        )
     )
 
     assert client.get(status).json == {"status": True}
@@ -120,9 +122,9 @@ def test_web_answers_a_long_poll_when_progress_comes(watched_store):
 
     with long_poll(watched_store, app, url) as asked:
         assert not asked.done()
-        watched_store.settle(Outcome(bank="bank", session=session, message_key="a"))
+        watched_store.settle(Outcome(message=Message(bank="bank", session=session, key="a")))
 
-        assert asked.result(timeout=10) == {"progress": 1, "errors": -1}
+        assert asked.result(timeout=10) == {"progress": 1, "errors": -1, "open": True}
 
 
 def test_web_holds_no_more_long_polls_than_it_may(watched_store, monkeypatch):
@@ -130,11 +132,11 @@ def test_web_holds_no_more_long_polls_than_it_may(watched_store, monkeypatch):
     app = create_app(Settings(), store=watched_store)
     session = watched_store.create_session("bank")
     url = f"/api/download/status/download/bank/{session}?after=0&wait_seconds=30"
-    outcome = Outcome(bank="bank", session=session, message_key="a")
+    outcome = Outcome(message=Message(bank="bank", session=session, key="a"))
 
     with long_poll(watched_store, app, url) as asked:
         started = time.monotonic()
-        assert app.test_client().get(url).json == {"progress": -1, "errors": -1}
+        assert app.test_client().get(url).json == {"progress": -1, "errors": -1, "open": True}
         assert time.monotonic() - started < 10
         watched_store.settle(outcome)
         asked.result(timeout=10)

@@ -153,5 +153,5 @@ def test_road_serves_a_client_that_names_no_message_and_no_root(
         if status["progress"] == 2:
             break
 
-    assert status == {"progress": 2, "errors": -1}
+    assert status == {"progress": 2, "errors": -1, "open": True}
     assert contents(tmp_path) == {"seven.fa": (bank / "7.fa").read_bytes()}

@@ -1,21 +1,35 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from biomaj_download.broker.base import Broker, Delivery
-from biomaj_download.errors import StoreError
+from biomaj_download import admission, watch
+from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
+from biomaj_download.crew import Crew
+from biomaj_download.errors import DiskFull, StoreError
 from biomaj_download.message import downmessage_pb2 as wire
-from biomaj_download.message.codec import decode_file_list
+from biomaj_download.message.codec import decode_file_list, job_of
+from biomaj_download.outbox import Outbox
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings
-from biomaj_download.store.base import Outcome, Progress
+from biomaj_download.store.base import Answer, Claim, Message, Outcome, Progress
 from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.worker import Worker
+from tests.servers.faulty_http import Answer as Served
+from tests.servers.faulty_http import FaultyHttpServer
+from tests.servers.process import poll
+
+_SAY_PROCESS = """
+from biomaj_download.machine import this_process
+print(this_process(), end="")
+"""
 
 
 class SettledBroker(Broker):
@@ -24,6 +38,7 @@ class SettledBroker(Broker):
     def __init__(self) -> None:
         self.settled: list[tuple[str, str]] = []
         self.tokens: set[object] = set()
+        self.lent: list[Delivery] = []
 
     def _note(self, delivery: Delivery, what: str, reason: str = "") -> None:
         self.settled.append((what, reason))
@@ -38,13 +53,16 @@ class SettledBroker(Broker):
     def requeue(self, delivery: Delivery) -> None:
         self._note(delivery, "requeue")
 
+    def lend_place(self, delivery: Delivery) -> None:
+        self.lent.append(delivery)
+
     def publish(self, body, *, message_id):
         raise NotImplementedError
 
     def publish_many(self, messages):
         raise NotImplementedError
 
-    def consume(self, on_delivery, *, slots):
+    def consume(self, on_delivery, *, slots, on_turn=lambda: None):
         raise NotImplementedError
 
     def is_connected(self):
@@ -82,11 +100,21 @@ def session(store) -> str:
 
 
 @pytest.fixture
-def worker(store) -> Iterator[Worker]:
-    worker = Worker(store, Reporter(Settings()))
+def worker(store, tmp_path) -> Iterator[Worker]:
+    worker = Worker(store, Reporter(Settings()), outbox=Outbox(tmp_path / "state"))
     yield worker
     worker.stop()
     worker.close()
+
+
+@pytest.fixture
+def hand_over(worker, broker) -> Iterator[Callable[[Delivery], None]]:
+    """Have a delivery walk down the whole road, and return at once."""
+    crew = Crew(4, worker.handle)
+    admission = worker.admission(broker, crew.hand_over)
+    yield admission.arrive
+    admission.close()
+    crew.dismiss()
 
 
 @pytest.fixture
@@ -122,28 +150,33 @@ def delivery(operation: wire.Operation, **changes: object) -> Delivery:
     return Delivery(body=operation.SerializePartialToString(), token=object(), **changes)  # type: ignore[arg-type]
 
 
-def handle(worker: Worker, broker: SettledBroker, delivery: Delivery) -> None:
-    """Have a delivery handled, and wait until it is settled: its outcome is recorded later."""
-    worker.handle(broker, delivery)
-    deadline = time.monotonic() + 10
-    while delivery.token not in broker.tokens:
-        assert time.monotonic() < deadline, "not settled"
-        time.sleep(0.001)
+@pytest.fixture
+def handle(hand_over, broker) -> Callable[[Delivery], None]:
+    """Have a delivery handled, and wait until it is settled."""
+
+    def handle(delivery: Delivery) -> None:
+        hand_over(delivery)
+        for _ in poll(10):
+            if delivery.token in broker.tokens:
+                return
+        pytest.fail("not settled")
+
+    return handle
 
 
-def test_worker_downloads_counts_and_accepts(worker, broker, store, session, operation, tmp_path):
-    handle(worker, broker, delivery(operation, message_id="a"))
+def test_worker_downloads_counts_and_accepts(handle, broker, store, session, operation, tmp_path):
+    handle(delivery(operation, message_id="a"))
 
     assert (tmp_path / "home" / "one.dat").read_bytes() == b"one"
     assert store.progress("bank", session) == Progress(1, None)
     assert broker.settled == [("accept", "")]
 
 
-def test_worker_stores_the_files_that_a_list_matches(worker, broker, store, session, operation):
+def test_worker_stores_the_files_that_a_list_matches(handle, broker, store, session, operation):
     operation.type = wire.Operation.LIST
     operation.download.remote_file.matches.append("**/*")
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     files = decode_file_list(store.file_list("bank", session))
     assert {(file.name, file.size_bytes) for file in files} == {("one.dat", 3), ("/sub/two.dat", 3)}
@@ -151,15 +184,30 @@ def test_worker_stores_the_files_that_a_list_matches(worker, broker, store, sess
 
 
 def test_worker_counts_a_failure_as_an_error_with_its_text(
-    worker, broker, store, session, operation
+    handle, broker, store, session, operation
 ):
     operation.download.remote_file.files[0].name = "missing.dat"
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert "missing.dat" in store.pop_errors("bank", session)[0]
     assert broker.settled == [("accept", "")]
+
+
+def test_worker_begins_no_file_that_would_use_up_the_reserve(
+    store, operation, small_disk, tmp_path
+):
+    (small_disk / "other").write_bytes(bytes(5 * 1024 * 1024))
+    operation.download.local_dir = str(small_disk)
+    outbox = Outbox(tmp_path / "state")
+    with closing(
+        Worker(store, Reporter(Settings()), outbox=outbox, reserve_bytes=1024**4)
+    ) as worker:
+        result = worker.work(job_of(operation))
+
+    assert isinstance(result.error, DiskFull)
+    assert [path.name for path in small_disk.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize(
@@ -171,11 +219,11 @@ def test_worker_counts_a_failure_as_an_error_with_its_text(
     ],
 )
 def test_worker_counts_a_wrong_value_as_an_error_that_names_it(
-    worker, broker, store, session, operation, change, expected
+    handle, broker, store, session, operation, change, expected
 ):
     change(operation)
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert expected in store.pop_errors("bank", session)[0]
@@ -183,12 +231,12 @@ def test_worker_counts_a_wrong_value_as_an_error_that_names_it(
 
 
 def test_worker_does_not_work_twice_on_a_redelivered_message(
-    worker, broker, store, session, operation, tmp_path
+    handle, broker, store, session, operation, tmp_path
 ):
-    handle(worker, broker, delivery(operation, message_id="a"))
+    handle(delivery(operation, message_id="a"))
     (tmp_path / "home" / "one.dat").unlink()
 
-    handle(worker, broker, delivery(operation, message_id="a", redelivered=True))
+    handle(delivery(operation, message_id="a", redelivered=True))
 
     assert not (tmp_path / "home" / "one.dat").exists()
     assert store.progress("bank", session) == Progress(1, None)
@@ -196,37 +244,37 @@ def test_worker_does_not_work_twice_on_a_redelivered_message(
 
 
 def test_worker_counts_a_redelivered_message_that_was_not_finished(
-    worker, broker, store, session, operation, tmp_path
+    handle, broker, store, session, operation, tmp_path
 ):
-    handle(worker, broker, delivery(operation, redelivered=True))
+    handle(delivery(operation, redelivered=True))
 
     assert (tmp_path / "home" / "one.dat").exists()
     assert store.progress("bank", session) == Progress(1, None)
 
 
 def test_worker_counts_an_old_clients_two_equal_messages_twice(
-    worker, broker, store, session, operation
+    handle, broker, store, session, operation
 ):
-    handle(worker, broker, delivery(operation))
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(2, None)
 
 
 def test_worker_skips_a_request_whose_session_is_gone(
-    worker, broker, store, session, operation, tmp_path
+    handle, broker, store, session, operation, tmp_path
 ):
     store.delete_session("bank", session)
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert not (tmp_path / "home").exists()
-    assert store.progress("bank", session) == Progress(None, None)
+    assert store.progress("bank", session) == Progress(None, None, is_open=False)
     assert broker.settled == [("accept", "")]
 
 
-def test_worker_rejects_what_is_no_message(worker, broker):
-    handle(worker, broker, Delivery(body=b"\xff noise", token=1))
+def test_worker_rejects_what_is_no_message(handle, broker):
+    handle(Delivery(body=b"\xff noise", token=1))
 
     ((settlement, reason),) = broker.settled
     assert settlement == "reject"
@@ -244,48 +292,48 @@ def test_worker_rejects_what_is_no_message(worker, broker):
     ],
 )
 def test_worker_counts_and_rejects_a_message_that_is_no_request(
-    worker, broker, store, session, operation, spoil
+    handle, broker, store, session, operation, spoil
 ):
     spoil(operation)
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert broker.settled[0][0] == "reject"
 
 
-def test_worker_counts_an_unknown_protocol(worker, broker, store, session, operation):
+def test_worker_counts_an_unknown_protocol(handle, broker, store, session, operation):
     operation.download.remote_file.protocol = wire.DownloadFile.IRODS
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, 1)
     assert "irods" in store.pop_errors("bank", session)[0]
 
 
-def test_worker_keeps_an_outcome_while_the_store_is_away(worker, broker, store, session, operation):
+def test_worker_keeps_an_outcome_while_the_store_is_away(handle, broker, store, session, operation):
     store.failures_left = 2
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert store.progress("bank", session) == Progress(1, None)
     assert broker.settled == [("accept", "")]
 
 
 def test_worker_gives_a_message_back_when_it_stops_while_the_store_is_away(
-    worker, broker, store, session, operation
+    handle, worker, broker, store, session, operation
 ):
     store.failures_left = 1_000_000
     worker.stop()
 
-    handle(worker, broker, delivery(operation))
+    handle(delivery(operation))
 
     assert broker.settled == [("requeue", "")]
 
 
-def test_worker_counts_each_of_many_messages_once(worker, broker, store, session, operation):
+def test_worker_counts_each_of_many_messages_once(handle, broker, store, session, operation):
     deliveries = [delivery(operation, message_id=str(number % 40)) for number in range(80)]
-    threads = [threading.Thread(target=handle, args=(worker, broker, one)) for one in deliveries]
+    threads = [threading.Thread(target=handle, args=(one,)) for one in deliveries]
 
     for thread in threads:
         thread.start()
@@ -296,20 +344,222 @@ def test_worker_counts_each_of_many_messages_once(worker, broker, store, session
     assert broker.settled == [("accept", "")] * 80
 
 
-def test_worker_puts_a_message_aside_that_came_back_too_often(
-    worker, broker, store, session, operation, tmp_path
-):
-    again = {"redelivered": True, "message_id": "a"}
+def begun(store, session: str, key: str, times: int) -> None:
+    """Have a message begun by consumers that died of it."""
+    for _ in range(times):
+        store.note_start(Message(bank="bank", session=session, key=key))
 
-    handle(worker, broker, delivery(operation, headers={"x-delivery-count": 5}, **again))
+
+def test_worker_puts_a_message_aside_that_ended_its_consumers_too_often(
+    handle, broker, store, session, operation, tmp_path
+):
+    begun(store, session, "a", times=4)
+
+    handle(delivery(operation, redelivered=True, message_id="a"))
 
     assert not (tmp_path / "home").exists()
     assert store.progress("bank", session) == Progress(1, 1)
-    assert "5 times" in store.pop_errors("bank", session)[0]
+    assert "more than 5 times" in store.pop_errors("bank", session)[0]
     assert broker.settled[0][0] == "reject"
 
 
-def test_worker_works_on_a_message_that_came_back_seldom(worker, broker, store, session, operation):
-    handle(worker, broker, delivery(operation, headers={"x-delivery-count": 4}, redelivered=True))
+def test_worker_works_on_a_message_that_ended_its_consumers_seldom(
+    handle, store, session, operation
+):
+    begun(store, session, "a", times=3)
+
+    handle(delivery(operation, redelivered=True, message_id="a"))
 
     assert store.progress("bank", session) == Progress(1, None)
+
+
+def lease(store, session: str, target: Path, holder: str) -> Message:
+    """Have another consumer write a file."""
+    message = Message(
+        bank="bank", session=session, key="other", targets=(str(target),), holder=holder
+    )
+    assert store.claim(Claim(message=message)).answer is Answer.WANTED
+    return message
+
+
+def test_a_message_whose_file_another_one_writes_waits_and_keeps_no_worker(
+    hand_over, handle, broker, store, session, operation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(admission, "ASK_AGAIN_SECONDS", 0.1)
+    other = lease(store, session, tmp_path / "home" / "one.dat", "elsewhere:1:1/0")
+    waiting = [delivery(operation, message_id=str(number)) for number in range(6)]
+    for one in waiting:
+        hand_over(one)
+    operation.download.remote_file.files[0].save_as = "other.dat"
+
+    handle(delivery(operation, message_id="short"))
+
+    assert broker.settled == [("accept", "")]
+    assert broker.lent == waiting
+    store.release([other])
+    for _ in poll(10):
+        if len(broker.settled) == 7:
+            break
+    assert broker.settled == [("accept", "")] * 7
+    assert store.progress("bank", session) == Progress(7, None)
+
+
+def test_the_lease_of_a_process_of_this_machine_that_is_gone_is_broken(
+    handle, store, session, operation, tmp_path
+):
+    with subprocess.Popen([sys.executable, "-c", _SAY_PROCESS], stdout=subprocess.PIPE) as gone:
+        process = gone.communicate()[0].decode()
+    lease(store, session, tmp_path / "home" / "one.dat", f"{process}/0")
+
+    handle(delivery(operation, message_id="a"))
+
+    assert store.progress("bank", session) == Progress(1, None)
+
+
+def test_a_finished_message_leaves_its_files_to_others(handle, store, session, operation, tmp_path):
+    handle(delivery(operation, message_id="a"))
+
+    lease(store, session, tmp_path / "home" / "one.dat", "elsewhere:1:1/0")
+
+
+def test_an_old_clients_second_equal_message_is_counted_without_a_second_transfer(
+    handle, store, session, operation, origin, tmp_path
+):
+    handle(delivery(operation))
+    (origin / "one.dat").write_bytes(b"another")
+
+    handle(delivery(operation))
+
+    assert store.progress("bank", session) == Progress(2, None)
+    assert (tmp_path / "home" / "one.dat").read_bytes() == b"one"
+
+
+def test_a_dead_letter_that_was_put_back_is_worked_on_and_not_counted_again(
+    handle, store, session, operation, tmp_path
+):
+    handle(delivery(operation, message_id="a"))
+    (tmp_path / "home" / "one.dat").unlink()
+
+    handle(delivery(operation, message_id="a", headers={REQUEUED_HEADER: 1}))
+
+    assert (tmp_path / "home" / "one.dat").exists()
+    assert store.progress("bank", session) == Progress(1, None)
+
+
+def test_what_cannot_be_stored_outlives_the_process(
+    worker, hand_over, broker, store, session, operation, tmp_path
+):
+    store.failures_left = 1_000_000
+    hand_over(delivery(operation, message_id="a"))
+    for _ in poll(10):
+        if Outbox(tmp_path / "state").left():
+            break
+    worker.stop()
+    worker.close()
+    assert broker.settled == [("requeue", "")]
+    assert store.progress("bank", session) == Progress(None, None)
+    store.failures_left = 0
+
+    next_one = Worker(store, Reporter(Settings()), outbox=Outbox(tmp_path / "state"))
+    next_one.close()
+
+    assert store.progress("bank", session) == Progress(1, None)
+    assert Outbox(tmp_path / "state").left() == []
+
+
+def slow(operation: wire.Operation, faulty_http: FaultyHttpServer) -> wire.Operation:
+    """Make it a request for 10 MiB that come in 20 s, or after three attempts."""
+    answer = Served(body=bytes(10 * 2**20), etag='"1"', pause_seconds=0.125)
+    faulty_http.add("/slow/one.dat", answer)
+    remote = operation.download.remote_file
+    remote.protocol = wire.DownloadFile.HTTP
+    remote.server, remote.remote_dir = f"127.0.0.1:{faulty_http.port}", "/slow"
+    remote.files[0].root = "/slow"
+    return operation
+
+
+def part_bytes(home: Path) -> int:
+    """Return how much of a file is here."""
+    return sum(path.stat().st_size for path in home.glob(".*.part")) if home.exists() else 0
+
+
+def test_a_running_transfer_ends_soon_after_its_session_is_cleaned_and_leaves_nothing(
+    hand_over, broker, store, session, operation, faulty_http, tmp_path
+):
+    hand_over(delivery(slow(operation, faulty_http), message_id="a"))
+    for _ in poll(10):
+        if part_bytes(tmp_path / "home") > 2 * 2**20:
+            break
+
+    store.delete_session("bank", session)
+    cleaned_at = time.monotonic()
+    for _ in poll(10):
+        if broker.settled:
+            break
+
+    assert time.monotonic() - cleaned_at < 5
+    assert broker.settled == [("accept", "")]
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_wait_between_two_attempts_ends_soon_after_the_session_is_cleaned(
+    hand_over, broker, store, session, operation
+):
+    operation.download.remote_file.files[0].name = "missing.dat"
+    operation.download.options["stop_condition"] = "stop_after_attempt(2)"
+    operation.download.options["wait_policy"] = "wait_fixed(60)"
+    hand_over(delivery(operation, message_id="a"))
+    time.sleep(0.5)
+
+    store.delete_session("bank", session)
+    for _ in poll(5):
+        if broker.settled:
+            break
+
+    assert broker.settled == [("accept", "")]
+
+
+def test_a_worker_that_stops_gives_its_transfer_back_and_keeps_the_part(
+    worker, hand_over, broker, store, session, operation, faulty_http, tmp_path
+):
+    hand_over(delivery(slow(operation, faulty_http), message_id="a"))
+    for _ in poll(10):
+        if part_bytes(tmp_path / "home") > 2 * 2**20:
+            break
+
+    worker.stop()
+    for _ in poll(10):
+        if broker.settled:
+            break
+
+    assert broker.settled == [("requeue", "")]
+    assert part_bytes(tmp_path / "home") > 2 * 2**20
+    lease(store, session, tmp_path / "home" / "one.dat", "elsewhere:1:1/0")
+
+
+def test_a_transfer_whose_lease_was_lost_ends_and_leaves_the_file_alone(
+    hand_over, broker, store, session, operation, faulty_http, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(watch, "RENEW_SECONDS", 0.1)
+    hand_over(delivery(slow(operation, faulty_http), message_id="a"))
+    for _ in poll(10):
+        if part_bytes(tmp_path / "home") > 2 * 2**20:
+            break
+
+    take_lease(store, session, tmp_path / "home" / "one.dat")
+    for _ in poll(10):
+        if broker.settled:
+            break
+
+    assert broker.settled == [("requeue", "")]
+    assert part_bytes(tmp_path / "home") > 2 * 2**20
+    assert store.progress("bank", session) == Progress(None, None)
+
+
+def take_lease(store, session: str, target: Path) -> None:
+    """Have another consumer take a file over, as if its lease had run out."""
+    message = Message(
+        bank="bank", session=session, key="other", targets=(str(target),), holder="elsewhere:1:1/0"
+    )
+    holder = store.claim(Claim(message=message)).holder
+    assert store.claim(Claim(message=message, breaks=holder)).answer is Answer.WANTED

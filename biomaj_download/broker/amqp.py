@@ -8,6 +8,7 @@ import socket
 
 import pika
 from pika import DeliveryMode
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import BasicProperties
 
@@ -15,8 +16,9 @@ from biomaj_download.settings import RabbitmqSettings
 
 log = logging.getLogger("biomaj.download.broker")
 
-#: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address.
-AMQP_FAILURES = (AMQPError, OSError)
+#: What pika raises when a connection or a channel is refused, lost or closed; OSError: no address;
+#: the connector's own: a server that accepts and then says nothing.
+AMQP_FAILURES = (AMQPError, AMQPConnectorException, OSError)
 
 #: AMQP 0-9-1 reply codes: an account may not make the queue, there is none, or it exists with other
 #: arguments.

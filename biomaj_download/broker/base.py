@@ -11,6 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+#: How often a consumer shows that it lives.
+TURN_SECONDS = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
@@ -24,6 +27,10 @@ class Delivery:
     message_id: str | None = None
     redelivered: bool = False
     headers: Mapping[str, object] = field(default_factory=dict)
+
+
+#: Marks a dead letter that an operator has put back: it is worked on although it is counted.
+REQUEUED_HEADER = "x-requeued"
 
 
 class Broker(ABC):
@@ -55,11 +62,18 @@ class Broker(ABC):
         """
 
     @abstractmethod
-    def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
+    def consume(
+        self,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        slots: int,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> None:
         """Hand out messages, at most `slots` unsettled ones; see above for when it returns.
 
         `on_delivery` is called on this thread and must return at once. A lost broker is
-        reconnected with growing waits, for ever.
+        reconnected with growing waits, for ever. `on_turn` is called as long as the thread does
+        not hang, also while the broker is away: first of all, and about each TURN_SECONDS.
         """
 
     @abstractmethod
@@ -76,6 +90,10 @@ class Broker(ABC):
     @abstractmethod
     def requeue(self, delivery: Delivery) -> None:
         """Give a message back unworked, for another consumer or a later try."""
+
+    @abstractmethod
+    def lend_place(self, delivery: Delivery) -> None:
+        """Let another message come although this one, which waits for something, is unsettled."""
 
     @abstractmethod
     def is_connected(self) -> bool:

@@ -32,6 +32,9 @@ AHEAD = 3
 QUICK_SECONDS = 0.1
 SLOW_SECONDS = 0.5
 
+#: So many deliveries that wait for something have another one in their place.
+MOST_SUBSTITUTES = 256
+
 #: A message whose dead letter could not be written comes back after so long.
 REQUEUE_LATER_SECONDS = 30
 
@@ -49,6 +52,7 @@ class Settlement(Enum):
     ACCEPT = "accept"
     REQUEUE = "requeue"
     REQUEUE_LATER = "requeue later"
+    LEND_PLACE = "lend place"
 
 
 class Orders:
@@ -85,6 +89,8 @@ class Consumer:
         self._quick_in_row = 0
         self._ahead_tag: str | None = None
         self._put_off: set[int] = set()
+        #: For each delivery that waits: the consumer that takes one message in its place.
+        self._substitutes: dict[int, str] = {}
         self._is_woken = False
         self._channel = connection.channel()
         self._tag = self._consume(slots)
@@ -106,6 +112,10 @@ class Consumer:
             self._obey()
         finally:
             self._end()
+
+    def lend_place(self, tag: int) -> None:
+        """Have one message more delivered until this delivery is settled."""
+        self.settle(tag, Settlement.LEND_PLACE)
 
     def settle(self, tag: int, settlement: Settlement) -> None:
         """Have a delivery settled soon; dropped when the connection that delivered it is lost."""
@@ -157,8 +167,12 @@ class Consumer:
             if tag not in self._delivered_at or tag in self._put_off:
                 log.warning("settlement dropped tag=%d: settled before", tag)
             elif settlement is Settlement.ACCEPT:
-                oldest = min(oldest, self._delivered_at.pop(tag))
+                delivered_at = self._delivered_at.pop(tag)
+                if not self._end_substitute(tag):
+                    oldest = min(oldest, delivered_at)
                 accepted.append(tag)
+            elif settlement is Settlement.LEND_PLACE:
+                self._substitute(tag)
             elif settlement is Settlement.REQUEUE:
                 self._requeue(tag)
             else:
@@ -193,10 +207,22 @@ class Consumer:
         )
         return tag
 
+    def _substitute(self, tag: int) -> None:
+        if len(self._substitutes) < MOST_SUBSTITUTES and not self._orders.stopping.is_set():
+            self._substitutes[tag] = self._consume(1)
+
+    def _end_substitute(self, tag: int) -> bool:
+        """End the consumer in a delivery's place; say whether there was one."""
+        consumer_tag = self._substitutes.pop(tag, None)
+        if consumer_tag is not None and not self._orders.stopping.is_set():
+            self._channel.basic_cancel(consumer_tag)
+        return consumer_tag is not None
+
     def _requeue(self, tag: int) -> None:
         """Give a message back; a nack, as RabbitMQ 4.3 does not count it as a failed delivery."""
         self._delivered_at.pop(tag, None)
         self._put_off.discard(tag)
+        self._end_substitute(tag)
         self._channel.basic_nack(tag, requeue=True)
 
     def _acknowledge(self, tags: list[int]) -> None:

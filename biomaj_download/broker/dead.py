@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from uuid import uuid4
 
+from biomaj_download.broker.base import REQUEUED_HEADER
+
 #: What a dead letter carries beside the headers that its message had.
 REASON_HEADER, ID_HEADER, DIED_AT_HEADER = "x-reason", "x-dead-letter-id", "x-died-at"
-
-#: A message carries it that was a dead letter: to be worked on though its session counted it.
-REQUEUED_HEADER = "x-requeued"
 
 #: How often RabbitMQ handed a message out: a quorum queue counts each reading of a dead letter, and
 #: a worker would refuse the message again at once.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from biomaj_download.broker.base import Broker, Delivery
-from biomaj_download.broker.outage import Outage
+from biomaj_download.broker.outage import Outage, wait_out
 from biomaj_download.broker.queue_file import Claimed, QueueFile, headers_of
 from biomaj_download.broker.seat import Seat, take_seat, take_seat_if_free
 from biomaj_download.errors import BrokerError, mapped
@@ -42,6 +42,8 @@ class Orders:
         self.stopping = threading.Event()
         self.closing = threading.Event()
         self.notes: deque[Note] = deque()
+        #: Messages that are out, and count no more.
+        self.lent: set[int] = set()
 
 
 class EmbeddedBroker(Broker):
@@ -73,7 +75,13 @@ class EmbeddedBroker(Broker):
             self._file.put(messages)
         self._orders.knock.set()
 
-    def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
+    def consume(
+        self,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        slots: int,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> None:
         """Hand out messages, the oldest first; an error of the file is waited out.
 
         Raises:
@@ -89,7 +97,7 @@ class EmbeddedBroker(Broker):
                     )
                     file.clear_seat(seat.number)  # of a consumer that died here
                 self._consumption = Consumption(file, seat, on_delivery, slots, self._orders)
-                self._consumption.run(Outage(str(self._path)))
+                self._consumption.run(Outage(str(self._path)), on_turn)
         finally:
             self._consumption = None
             self._consumed.set()
@@ -105,6 +113,11 @@ class EmbeddedBroker(Broker):
     def requeue(self, delivery: Delivery) -> None:
         """Have a message wait again."""
         self._note(delivery, QueueFile.release)
+
+    def lend_place(self, delivery: Delivery) -> None:
+        """Claim one message more while this one is out."""
+        self._orders.lent.add(cast("int", delivery.token))
+        self._orders.knock.set()
 
     def is_connected(self) -> bool:
         """Say whether the file takes orders; a broker that only publishes has opened it."""
@@ -156,15 +169,16 @@ class Consumption:
         self._next_look = 0.0
         self.is_healthy = True
 
-    def run(self, outage: Outage) -> None:
+    def run(self, outage: Outage, on_turn: Callable[[], object]) -> None:
         """Claim and settle until there is nothing more to do."""
         while not self._is_over():
+            on_turn()
             self._orders.knock.clear()
             try:
                 self._turn()
             except sqlite3.Error as error:
                 self.is_healthy = False
-                self._orders.closing.wait(outage.failed(error, str(error)))
+                wait_out(outage.failed(error, str(error)), self._orders.closing, on_turn)
             else:
                 self.is_healthy = True
                 outage.over()
@@ -183,7 +197,8 @@ class Consumption:
         self._settle()
         if not self._orders.stopping.is_set():
             self._clear_seats_of_the_dead()
-            self._hand_out(self._file.claim(self._seat.number, self._slots - len(self._unsettled)))
+            out = len(self._unsettled - self._orders.lent)
+            self._hand_out(self._file.claim(self._seat.number, max(self._slots - out, 0)))
 
     def _settle(self) -> None:
         """Carry out all notes in one transaction; after an error the next turn tries them again."""
@@ -198,6 +213,7 @@ class Consumption:
                 for note in self._settling.values():
                     note.change(self._file, note.id)
             self._unsettled.difference_update(self._settling)
+            self._orders.lent.difference_update(self._settling)
             self._settling.clear()
 
     def _hand_out(self, messages: list[Claimed]) -> None:

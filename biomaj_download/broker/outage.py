@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
+from collections.abc import Callable
+
+from biomaj_download.broker.base import TURN_SECONDS
 
 log = logging.getLogger("biomaj.download.broker")
 
@@ -46,3 +50,10 @@ class Outage:
         self._began = None
         self._wait_seconds = FIRST_WAIT_SECONDS
         self._logged.clear()
+
+
+def wait_out(seconds: float, ended: threading.Event, on_turn: Callable[[], object]) -> None:
+    """Wait before the next try, but not longer than until `ended`; call `on_turn` meanwhile."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not ended.wait(min(left, TURN_SECONDS)):
+        on_turn()

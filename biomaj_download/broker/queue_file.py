@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
-from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS, REQUEUED_HEADER
+from biomaj_download.broker.base import REQUEUED_HEADER
+from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS
 
 FIRST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (

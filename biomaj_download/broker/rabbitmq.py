@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
+
+from pika import BlockingConnection
 
 from biomaj_download.broker.amqp import (
     AMQP_FAILURES,
@@ -15,10 +18,10 @@ from biomaj_download.broker.amqp import (
     reason_of,
     server_name,
 )
-from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.broker.base import TURN_SECONDS, Broker, Delivery
 from biomaj_download.broker.consumer import Consumer, Orders, Settlement, Token
 from biomaj_download.broker.dead import last_words
-from biomaj_download.broker.outage import Outage
+from biomaj_download.broker.outage import Outage, wait_out
 from biomaj_download.broker.publisher import Publisher
 from biomaj_download.errors import BrokerError
 from biomaj_download.settings import RabbitmqSettings
@@ -55,16 +58,26 @@ class RabbitmqBroker(Broker):
             ((body, persistent(message_id)) for body, message_id in messages),
         )
 
-    def consume(self, on_delivery: Callable[[Delivery], None], *, slots: int) -> None:
+    def consume(
+        self,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        slots: int,
+        on_turn: Callable[[], object] = lambda: None,
+    ) -> None:
         """Hand out messages, and connect again whenever the connection is lost."""
         self._consuming = threading.current_thread()
         outage = Outage(server_name(self._settings))
         try:
             while not self._orders.stopping.is_set():
+                on_turn()
                 try:
-                    self._consume_once(on_delivery, slots, outage)
-                except AMQP_FAILURES as error:
-                    self._orders.stopping.wait(outage.failed(error, reason_of(error)))
+                    self._consume_once(on_delivery, slots, outage, on_turn)
+                except Exception as error:
+                    if not isinstance(error, AMQP_FAILURES):  # a fault of ours, or of pika
+                        log.exception("broker's thread goes on after an unexpected failure")
+                    wait_seconds = outage.failed(error, reason_of(error))
+                    wait_out(wait_seconds, self._orders.stopping, on_turn)
         finally:
             self._consumed.set()
 
@@ -87,6 +100,11 @@ class RabbitmqBroker(Broker):
         """Give a message back unworked."""
         _settle(delivery, Settlement.REQUEUE)
 
+    def lend_place(self, delivery: Delivery) -> None:
+        """Have the broker deliver one message more."""
+        consumer, tag = cast("Token", delivery.token)
+        consumer.lend_place(tag)
+
     def is_connected(self) -> bool:
         """Say whether messages flow: to the consumer, or from one that only publishes."""
         if self._consuming is None:
@@ -108,10 +126,15 @@ class RabbitmqBroker(Broker):
         self._publisher.close()
 
     def _consume_once(
-        self, on_delivery: Callable[[Delivery], None], slots: int, outage: Outage
+        self,
+        on_delivery: Callable[[Delivery], None],
+        slots: int,
+        outage: Outage,
+        on_turn: Callable[[], object],
     ) -> None:
         """Consume on one connection until it is lost or the service stops."""
         with open_connection(self._settings, purpose="consumer") as connection:
+            _turn(connection, on_turn)
             declare_queue(connection, self._settings.queue)
             self._consumer = Consumer(
                 connection, self._settings.queue, on_delivery, slots=slots, orders=self._orders
@@ -127,3 +150,9 @@ class RabbitmqBroker(Broker):
 def _settle(delivery: Delivery, settlement: Settlement) -> None:
     consumer, tag = cast("Token", delivery.token)
     consumer.settle(tag, settlement)
+
+
+def _turn(connection: BlockingConnection, on_turn: Callable[[], object]) -> None:
+    """Call `on_turn` now, and from the connection's loop as long as that turns."""
+    on_turn()
+    connection.call_later(TURN_SECONDS, partial(_turn, connection, on_turn))

@@ -13,9 +13,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from uuid import uuid4
 
+from biomaj_download.cancellation import Cancellation, Why
 from biomaj_download.client.base import Downloads
 from biomaj_download.client.cancelling import CancelFlag
-from biomaj_download.errors import DownloadError
+from biomaj_download.errors import Cancelled, DownloadError
 from biomaj_download.job import Job
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
@@ -58,13 +59,17 @@ class LocalDownloads(Downloads):
     def wait(self) -> bool:
         """Download what waits, with `at_once` threads."""
         number = min(self.at_once or len(self._waiting), len(self._waiting))
-        work = (self._waiting, self._outcomes)
+        work = (self._waiting, self._running, self._outcomes)
         try:
             for _ in range(number):
                 Thread(target=_download_all, args=work, name="download", daemon=True).start()
             while self._done < self._submitted:
                 self._cancel_flag.check(self._bank)
                 self._take_note()
+        except Cancelled:
+            for cancellation in list(self._running):
+                cancellation.order(Why.UNWANTED)
+            raise
         finally:
             self._waiting.clear()
         return self._errors > 0
@@ -78,6 +83,7 @@ class LocalDownloads(Downloads):
         self._forget()
 
     def _forget(self) -> None:
+        self._running: set[Cancellation] = set()
         self._waiting: deque[Job] = deque()
         self._outcomes: SimpleQueue[bool] = SimpleQueue()
         self._submitted = 0
@@ -93,21 +99,27 @@ class LocalDownloads(Downloads):
         self._errors += not is_there
 
 
-def _download_all(waiting: deque[Job], outcomes: SimpleQueue[bool]) -> None:
+def _download_all(
+    waiting: deque[Job], running: set[Cancellation], outcomes: SimpleQueue[bool]
+) -> None:
     """Download until nothing waits; runs in a thread of its own."""
     while True:
         try:
             job = waiting.popleft()
         except IndexError:
             return
-        outcomes.put(_download(job))
+        outcomes.put(_download(job, running))
 
 
-def _download(job: Job) -> bool:
+def _download(job: Job, running: set[Cancellation]) -> bool:
     """Download the files of a request; say whether they are there."""
     try:
         with closing(open_downloader(job)) as downloader:
-            downloader.download(str(job.local_dir))
+            running.add(downloader.cancellation)
+            try:
+                downloader.download(str(job.local_dir))
+            finally:
+                running.discard(downloader.cancellation)
     except DownloadError as error:
         log.error("download failed bank=%s: %s", job.bank, error)
         return False

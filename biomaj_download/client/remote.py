@@ -149,8 +149,8 @@ class RemoteDownloads(Downloads):
     def _look(self) -> Progress:
         """Ask for progress: for any while a request waits its turn, else for the end of all.
 
-        The first progress is asked for in any case: it tells a session that is lost later from
-        one in which nothing has happened yet.
+        The first progress is asked for in any case: from a service that does not say whether a
+        session is open, it tells one that is lost later from one in which nothing has happened.
         """
         self._cancel_flag.check(self._bank)
         is_any_awaited = self._waiting or not self._done
@@ -162,10 +162,11 @@ class RemoteDownloads(Downloads):
         )
 
     def _take_note(self, progress: Progress) -> None:
-        if progress.done is None and self._done:
+        if not progress.is_open or (progress.done is None and self._done):
             raise ServiceError(
-                f"bank {self._bank}: expected session {self._open_session.id} with more than"
-                f" {self._done} settled files, got none: the service has lost the session"
+                f"bank {self._bank}: expected session {self._open_session.id} with {self._done} or"
+                " more settled files, got none: the service has lost the session, or somebody"
+                " cleaned it (Redis without persistence loses all when it restarts)"
             )
         self._done = progress.done or 0
         if (progress.errors or 0) > self._errors:

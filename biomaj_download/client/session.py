@@ -57,7 +57,8 @@ class ServiceSession:
 
     def open(self) -> str:
         """Have the service open a session and return its id."""
-        self.id = str(self._ask("POST", f"session/{quote(self._bank, safe='')}", "session")[0])
+        answer = self._ask("POST", f"session/{quote(self._bank, safe='')}", "session")
+        self.id = str(answer["session"])
         return self.id
 
     def progress(self) -> Progress:
@@ -79,8 +80,8 @@ class ServiceSession:
 
     def pop_errors(self) -> list[str]:
         """Return the error texts that nobody has read yet."""
-        (texts,) = self._ask("GET", self._route("error/download"), "error")
-        return [str(text) for text in texts]
+        answer = self._ask("GET", self._route("error/download"), "error")
+        return [str(text) for text in answer["error"]]
 
     def delete(self) -> None:
         """Have the service forget the session: what is still queued for it is skipped."""
@@ -94,15 +95,17 @@ class ServiceSession:
         return f"{what}/{quote(self._bank, safe='')}/{quote(self.id, safe='')}"
 
     def _progress(self, parameters: Mapping[str, int]) -> Progress:
-        done, errors = self._ask(
+        answer = self._ask(
             "GET", self._route("status/download"), "progress", "errors", parameters=parameters
         )
-        return Progress(done=_count(done), errors=_count(errors))
+        # The web interface of biomaj-download 3 does not say whether a session is open.
+        is_open = bool(answer.get("open", True))
+        return Progress(_count(answer["progress"]), _count(answer["errors"]), is_open)
 
     def _ask(
         self, method: str, route: str, *expected: str, parameters: Mapping[str, int] | None = None
-    ) -> list[Any]:
-        """Return the expected members of the service's answer, which is a JSON object."""
+    ) -> Mapping[str, Any]:
+        """Return the service's answer, which is a JSON object with the expected members."""
         waiting_seconds = (parameters or {}).get("wait_seconds", 0)
         with mapped({requests.RequestException: ServiceError}, subject=self._name):
             response = self._http.request(
@@ -118,7 +121,7 @@ class ServiceSession:
                 f"{self._name}: expected an answer with {', '.join(expected) or 'members'},"
                 f" got {response.text[:LONGEST_QUOTE_CHARACTERS]!r}"
             )
-        return [answer[member] for member in expected]
+        return answer
 
 
 def _count(value: int) -> int | None:

@@ -16,11 +16,12 @@ import pycurl
 
 from biomaj_download.archives import is_compressed
 from biomaj_download.checksums import may_name_checksum_files
+from biomaj_download.disk import on_disk
 from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.download.listing.ftp import read_directory
-from biomaj_download.download.listing.http import read_index
+from biomaj_download.download.listing.http import check_whole, read_index
 from biomaj_download.download.options import Option
 from biomaj_download.errors import (
     DownloadError,
@@ -28,7 +29,6 @@ from biomaj_download.errors import (
     PublishError,
     TransferError,
     UnknownProtocol,
-    mapped,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.kept import FROM_BYTES, Validators
@@ -139,6 +139,8 @@ class CurlDownload(DownloadInterface):
     def _read(self, text: str, result: TransferResult) -> Listing:
         # A proxy that speaks HTTP makes a page of an FTP directory.
         if self.is_http() or (result.content_type or "").startswith("text/html"):
+            if result.ends_by_close:
+                check_whole(text, url=result.effective_url)
             return read_index(text, url=result.effective_url, patterns=self._patterns())
         return read_directory(text)
 
@@ -213,16 +215,16 @@ class CurlDownload(DownloadInterface):
         wanted: dict[str, Any] = {"post_body": post_body, "keeps_encoding": is_compressed(name)}
         is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
         if not is_small and post_body is None:
-            return self._fetch_rest(self.request(url, **wanted), part)
-        with mapped({OSError: PublishError}, subject=str(part.path)):
+            with on_disk(part.path):
+                return self._fetch_rest(self.request(url, **wanted), part)
+        with on_disk(part.path):
             part.create()
-        return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))
+            return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))
 
     def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
         """Bring what an earlier transfer left out, or the whole of another version."""
         told = self._stat(request) if self.curl_protocol == "sftp" else None
-        with mapped({OSError: PublishError}, subject=str(part.path)):
-            continuation = Continuation(part, request.url, told=told)
+        continuation = Continuation(part, request.url, told=told)
         request = replace(
             request,
             sink=continuation,
@@ -241,6 +243,8 @@ class CurlDownload(DownloadInterface):
             if continuation.refusal is not None:
                 raise continuation.refusal from error
             raise
+        if continuation.brought_nothing:  # what libcurl tells then is the length of the whole
+            return Transferred(size_bytes=part.written_bytes, modified_at=result.modified_at)
         return _transferred(part, result, offset=continuation.offset)
 
     def _stat(self, request: TransferRequest) -> Validators:
@@ -279,6 +283,7 @@ class CurlDownload(DownloadInterface):
             timeout_seconds=min(limits) if limits else None,
             max_connections=self._values["max_connections"],
             options=libcurl_options(self.curl_protocol, self._values),
+            cancellation=self.cancellation,
             **wanted,
         )
 
@@ -317,6 +322,7 @@ def _transferred(part: Part, result: TransferResult, *, offset: int = 0) -> Tran
     return Transferred(
         size_bytes=part.written_bytes,
         announced_bytes=offset + (result.announced_bytes or 0) if is_announced else None,
+        ends_by_close=result.ends_by_close,
         modified_at=result.modified_at,
         seconds=result.seconds,
     )

@@ -27,7 +27,6 @@ from biomaj_download.download.matching import match_files
 from biomaj_download.download.publishers import publishers
 from biomaj_download.download.wishes import Wishes
 from biomaj_download.errors import (
-    Cancelled,
     ChecksumMissing,
     DownloadError,
     NoMatch,
@@ -172,15 +171,13 @@ class DownloadInterface(Wishes):
         self._network_configuration()
         self.changed_directories = set()
         for rfile in self.files_to_download:
-            if self.kill_received:
-                raise Cancelled(f"{rfile['name']}: the download was cancelled")
             self._download_one(rfile, local_dir, keep_dirs)
 
     def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
         started = time.monotonic()
         path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
         try:
-            deliver(lambda: self._bring(path, rfile), path, self.retryer)
+            deliver(lambda: self._bring(path, rfile), path, self.retryer, self.cancellation)
         except DownloadError:
             self.error = rfile["error"] = True
             raise
@@ -202,6 +199,10 @@ class DownloadInterface(Wishes):
         rfile["size"] = published.size_bytes
         return False
 
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; 0: nobody knows."""
+        return remote_file.size_bytes or 0
+
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file.
 
@@ -210,8 +211,15 @@ class DownloadInterface(Wishes):
             DownloadError: the publisher's checksum did not arrive.
         """
         return Checks(
-            archives=not self.skip_check_uncompress, digests=self._expected_digests(remote_file)
+            archives=not self.skip_check_uncompress,
+            content=self._values.get("check_content", True),
+            is_from_web=self.is_http(),
+            digests=self._expected_digests(remote_file),
         )
+
+    def is_http(self) -> bool:
+        """Say whether the server speaks HTTP."""
+        return False
 
     def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:
         """Return the digests that are given for a file, else the one that its publisher offers."""

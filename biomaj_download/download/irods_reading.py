@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 from irods.exception import NetworkException
 
-from biomaj_download.errors import Cancelled, PublishError, TimedOut, Truncated, mapped
+from biomaj_download.cancellation import Cancellation
+from biomaj_download.disk import on_disk
+from biomaj_download.errors import Cancelled, TimedOut, Truncated
 from biomaj_download.transfer.partial import Part
 
 #: The client joins bytes: longer reads cost more than they save.
@@ -29,7 +31,7 @@ PARTS = 4
 class Lender(Protocol):
     """What is needed of a downloader."""
 
-    kill_received: bool
+    cancellation: Cancellation
 
     def lent_session(self, subject: str) -> AbstractContextManager[Any]:
         """Lend the session, for one connection; errors of iRODS come out as ours."""
@@ -94,13 +96,14 @@ class Reading:
                 chunk = source.conn.read_file(source.desc, min(missing_bytes, _CHUNK_BYTES))
                 if not chunk:
                     raise Truncated(f"{self._path}: ended {missing_bytes} bytes early")
-                with mapped({OSError: PublishError}, subject=str(self._part.path)):
+                with on_disk(self._part.path):
                     write(chunk)
                 missing_bytes -= len(chunk)
 
     def _check_time(self) -> None:
-        if self._failed.is_set() or self._downloader.kill_received:
-            raise Cancelled(f"{self._path}: the download was cancelled")
+        self._downloader.cancellation.check()
+        if self._failed.is_set():
+            raise Cancelled(f"{self._path}: another part of it failed")
         if time.monotonic() > self._deadline:
             raise TimedOut(f"{self._path}: the bank's time is up")
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import time
 from datetime import datetime, timezone
+from io import RawIOBase
 from pathlib import Path
 from typing import ClassVar
 
+from biomaj_download.cancellation import Cancellation
+from biomaj_download.disk import on_disk
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.options import CHECKSUM_OPTION, RETRY_OPTIONS, Option
-from biomaj_download.errors import AccessDenied, PublishError, RemoteFileMissing, mapped
+from biomaj_download.errors import AccessDenied, RemoteFileMissing, TransferError, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
 _CHUNK_BYTES = 1024 * 1024
-_SOURCE_ERRORS: dict[type[Exception], type[RemoteFileMissing | AccessDenied]] = {
+_SOURCE_ERRORS: dict[type[Exception], type[TransferError]] = {
     FileNotFoundError: RemoteFileMissing,
     NotADirectoryError: RemoteFileMissing,
     IsADirectoryError: RemoteFileMissing,
     PermissionError: AccessDenied,
+    OSError: TransferError,
 }
 
 
@@ -66,29 +69,42 @@ class LocalDownload(DownloadInterface):
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise RemoteFileMissing(f"{source}: expected a regular file")
-            with mapped({OSError: PublishError}, subject=str(part.path)):
-                if not (self.use_hardlinks and _linked(source, part.path)):
-                    part.create()
-                    shutil.copyfileobj(opened, part, _CHUNK_BYTES)
+            if not (self.use_hardlinks and _linked(source, part)):
+                _copy(opened, part, self.cancellation)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
             seconds=time.monotonic() - started,
         )
 
+    def bytes_to_store(self, remote_file: RemoteFile) -> int:
+        """Return how much room a file will take; a link takes none."""
+        return 0 if self.use_hardlinks else super().bytes_to_store(remote_file)
+
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Files of this host are taken as they are, unless a digest is given for them."""
-        return Checks(archives=False, digests=self._expected_digests(remote_file))
+        return Checks(archives=False, content=False, digests=self._expected_digests(remote_file))
 
 
-def _linked(source: Path, part_path: Path) -> bool:
+def _linked(source: Path, part: Part) -> bool:
     """Link a file; False where it lies on another file system."""
-    part_path.unlink(missing_ok=True)
+    with on_disk(part.path):
+        part.path.unlink(missing_ok=True)
     try:
-        os.link(source, part_path)
+        os.link(source, part.path)
     except OSError:
         return False
     return True
+
+
+def _copy(source: RawIOBase, part: Part, cancellation: Cancellation) -> None:
+    """Copy a file, as long as it is wanted."""
+    with on_disk(part.path):
+        part.create()
+    while chunk := source.read(_CHUNK_BYTES):
+        cancellation.check()
+        with on_disk(part.path):
+            part.write(chunk)
 
 
 def _instant(status: os.stat_result) -> datetime:

@@ -161,6 +161,13 @@ UNPACKING_OPTIONS = (
         default="false",
         help="true: do not test that compressed files and archives unpack.",
     ),
+    Option(
+        "check_content",
+        parse_boolean,
+        default="true",
+        help="false: take compressed files and archives that do not begin as such, and HTML pages "
+        "in place of other files.",
+    ),
 )
 CHECKSUM_OPTION = Option(
     "checksum",

@@ -34,6 +34,7 @@ from irods.exception import (
 from irods.models import Collection, DataObject
 
 from biomaj_download.checksums import Digest
+from biomaj_download.disk import on_disk
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.irods_reading import Reading
 from biomaj_download.download.irods_sessions import Account, sessions
@@ -52,12 +53,10 @@ from biomaj_download.errors import (
     ConnectFailed,
     DownloadError,
     OptionError,
-    PublishError,
     RemoteFileMissing,
     Stalled,
     TransferError,
     UntrustedPeer,
-    mapped,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
@@ -150,7 +149,7 @@ class IRODSDownload(DownloadInterface):
         started = time.monotonic()
         path = _joined(remote_file.root or self.rootdir, remote_file.name)
         known = self._described.pop(path, None) or self._describe(path)
-        with mapped({OSError: PublishError}, subject=str(part.path)):
+        with on_disk(part.path):
             part.create()
         Reading(self, path, part).read(known.size_bytes)
         return Transferred(
@@ -197,7 +196,7 @@ class IRODSDownload(DownloadInterface):
         """
         account = self._account()
         host = f"irods://{account.host}:{account.port}"
-        with shared.turn(host, max_connections=self._values["max_connections"]):
+        with shared.turn(host, self.cancellation, max_connections=self._values["max_connections"]):
             try:
                 yield sessions.get(account)
             except tuple(_ERRORS) as error:

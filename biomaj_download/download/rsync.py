@@ -14,8 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import ClassVar
 
+from biomaj_download.disk import disk_error, is_disk_error, on_disk
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.rsync import read_rsync_list
 from biomaj_download.download.options import (
@@ -29,6 +31,7 @@ from biomaj_download.download.options import (
 from biomaj_download.errors import (
     AccessDenied,
     ConnectFailed,
+    DiskFull,
     DownloadError,
     MissingLibrary,
     OptionError,
@@ -38,7 +41,6 @@ from biomaj_download.errors import (
     TimedOut,
     TransferError,
     UntrustedPeer,
-    mapped,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
@@ -57,7 +59,8 @@ _BY_CODE: dict[int, type[DownloadError]] = {
 }
 #: What rsync and ssh print, where the code alone does not tell.
 _BY_TEXT: tuple[tuple[str, type[DownloadError]], ...] = (
-    ("no space left on device", PublishError),
+    ("no space left on device", DiskFull),
+    ("disk quota exceeded", DiskFull),
     ("host key verification failed", UntrustedPeer),
     ("remote host identification has changed", UntrustedPeer),
     ("auth failed", AccessDenied),
@@ -67,6 +70,11 @@ _BY_TEXT: tuple[tuple[str, type[DownloadError]], ...] = (
     ("unknown module", RemoteFileMissing),
     ("with a directory", RemoteFileMissing),
 )
+#: How the two parts of rsync that run here name an error of this host.
+_HERE = re.compile(r"(?m)^rsync: \[(?:receiver|generator)\] .*\((\d+)\)$")
+#: A running program is looked after so often, and gets so long to end when it is told to.
+_LOOK_SECONDS = 0.5
+_END_SECONDS = 3.0
 _HOST = re.compile(r"\w[\w.-]*|\[[0-9A-Fa-f:.]+\]")
 #: ssh refuses a key that is not the stored one in all of these.
 _NEW_HOSTS = {"reject": "yes", "accept": "accept-new", "add": "accept-new"}
@@ -118,21 +126,21 @@ class RSYNCDownload(DownloadInterface):
         path = directory.strip("/")
         # The slash behind the name asks for what the directory holds; `.` is not written to.
         options = ["--list-only", "--dirs", "--no-relative"]
-        answer = self._run(source, options, f"{path or '.'}/", ["."])
+        answer = self._run(source, options, f"{path or '.'}/", ".")
         return read_rsync_list(os.fsdecode(answer))
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring a file."""
         started = time.monotonic()
-        with mapped({OSError: PublishError}, subject=str(part.path)):
+        with on_disk(part.path):
             part.reuse()  # rsync compares what is there with the server's file
         self._run(
             self._source(remote_file.root or self.rootdir),
             ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],
             remote_file.name.lstrip("/"),
-            [str(part.path)],
+            str(part.path),
         )
-        with mapped({OSError: PublishError}, subject=str(part.path)):
+        with on_disk(part.path):
             status = part.path.stat()
         return Transferred(
             size_bytes=status.st_size,
@@ -209,9 +217,7 @@ class RSYNCDownload(DownloadInterface):
             words += ["-i", str(self._values["ssh_key_file"])]
         return [*words, "-p", port] if port else words
 
-    def _run(
-        self, source: _Source, options: Sequence[str], name: str, target: Sequence[str]
-    ) -> bytes:
+    def _run(self, source: _Source, options: Sequence[str], name: str, target: str) -> bytes:
         """Run rsync for one name below the source; return what it printed.
 
         Raises:
@@ -224,27 +230,52 @@ class RSYNCDownload(DownloadInterface):
             *options,
             "--",
             source.address,
-            *target,
+            target,
         ]
         path = f"{source.root}/{name}" if source.root else name
         subject = f"{source.host}/{path}"
-        with shared.turn(source.host, max_connections=self._values["max_connections"]):
+        with shared.turn(
+            source.host, self.cancellation, max_connections=self._values["max_connections"]
+        ):
             try:
-                done = subprocess.run(  # noqa: S603  # words of ours; names come by its input
+                process = subprocess.Popen(  # noqa: S603  # words of ours; names come by its input
                     command,
-                    input=os.fsencode(path) + b"\0",
-                    capture_output=True,
-                    timeout=self._time_limit_seconds,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                     env=self._environment(source),
-                    check=False,
                 )
             except FileNotFoundError as error:
                 raise MissingLibrary("protocol rsync: needs the program rsync") from error
-            except subprocess.TimeoutExpired as error:
-                raise TimedOut(f"{subject}: not done in {error.timeout} seconds") from error
-        if done.returncode:
-            raise _error_of(subject, done.returncode, os.fsdecode(done.stderr))
-        return done.stdout
+            with process:
+                try:
+                    output, errors = self._awaited(process, os.fsencode(path) + b"\0", subject)
+                finally:
+                    _end(process)
+        if process.returncode:
+            text = os.fsdecode(errors)
+            raise _local_error(text, target) or _error_of(subject, process.returncode, text)
+        return output
+
+    def _awaited(
+        self, process: subprocess.Popen[bytes], told: bytes, subject: str
+    ) -> tuple[bytes, bytes]:
+        """Return what a program printed, when it has ended by itself.
+
+        Raises:
+            TimedOut, Cancelled: it may run no longer.
+        """
+        deadline = time.monotonic() + self.seconds_left()
+        rest: bytes | None = told
+        while True:
+            try:
+                return process.communicate(rest, timeout=_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                rest = None  # Popen knows what it has not sent yet
+                self.cancellation.check()
+                if time.monotonic() >= deadline:
+                    seconds = self._time_limit_seconds
+                    raise TimedOut(f"{subject}: not done in {seconds} seconds") from None
 
     def _connect_seconds(self) -> int:
         return self._values["connect_timeout"] or shared.settings().connect_timeout_seconds
@@ -265,6 +296,16 @@ class RSYNCDownload(DownloadInterface):
         return environment
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program that runs still: politely, for rsync then keeps what it has."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 def _host_and_port(server: str) -> tuple[str, str]:
     """Return a host and its port, or "".
 
@@ -277,6 +318,14 @@ def _host_and_port(server: str) -> tuple[str, str]:
     if not _HOST.fullmatch(name):
         raise OptionError(f"rsync: expected a server such as host or host:port, got {server!r}")
     return name, port
+
+
+def _local_error(text: str, target: str) -> DownloadError | None:
+    """Return what this host's disk said, where it is what failed."""
+    for told in _HERE.finditer(text):
+        if is_disk_error(int(told[1])):
+            return disk_error(OSError(int(told[1]), told[0]), Path(target))
+    return None
 
 
 def _error_of(subject: str, code: int, text: str) -> DownloadError:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import tenacity
 
+from biomaj_download.cancellation import Cancellation, Why
 from biomaj_download.download.filedict import FileDict, file_of
 from biomaj_download.download.options import (
     CHECKSUM_OPTIONS,
@@ -22,7 +23,10 @@ from biomaj_download.download.options import (
 )
 from biomaj_download.job import RemoteFile
 from biomaj_download.retry import retryer
+from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
+
+_RESERVE_BYTES = StorageSettings().reserve_bytes
 
 
 class Wishes:
@@ -49,7 +53,8 @@ class Wishes:
         self.credentials: str | None = None
         self.bank: str | None = None
         self.mkdir_lock = Lock()
-        self.kill_received = False
+        #: By which whoever runs the downloader ends what it is at.
+        self.cancellation = Cancellation()
         self.proxy: str | None = None
         self.proxy_auth: str | None = None
         self.save_as: str | None = None
@@ -59,14 +64,25 @@ class Wishes:
         self.offline_dir: str | None = None
         self.skip_check_uncompress = False
         self.is_durable = True
+        self.reserve_bytes = _RESERVE_BYTES
         #: Where files were published whose names may still be lost in a power cut.
         self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}
-        self.retryer: tenacity.Retrying = retryer()
+        self.retryer: tenacity.Retrying = retryer(sleep=self.cancellation.sleep)
         self._time_limit_seconds: float | None = None
         #: Of the last listing: the files whose size or day it rounded or left out.
         self._vague: dict[str, RemoteFile] = {}
         self._values = self._read_texts(frozenset())
+
+    @property
+    def kill_received(self) -> bool:
+        """Whether BioMAJ wants the download to end."""
+        return self.cancellation.is_ordered()
+
+    @kill_received.setter
+    def kill_received(self, wanted: bool) -> None:
+        if wanted:
+            self.cancellation.order(Why.UNWANTED)
 
     @property
     def timeout(self) -> float:
@@ -140,6 +156,7 @@ class Wishes:
             self._values["stop_condition"],
             self._values["wait_policy"],
             retries_permanent=self._values["retry_permanent"],
+            sleep=self.cancellation.sleep,
         )
 
     @classmethod

@@ -18,28 +18,20 @@ from typing import Any
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
 from biomaj_download.errors import StoreError
-from biomaj_download.store.base import Outcome, Progress, Store
+from biomaj_download.store import embedded_steps as steps
+from biomaj_download.store.base import (
+    Answer,
+    Claim,
+    Message,
+    Outcome,
+    Progress,
+    Store,
+    Verdict,
+)
 
 #: A waiting client looks so often for what another process has stored.
 LOOK_SECONDS = 0.25
 _BUSY_SECONDS = 30
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS session (
-    bank TEXT NOT NULL, id TEXT NOT NULL, progress INTEGER, error INTEGER, files BLOB,
-    PRIMARY KEY (bank, id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS settled (
-    bank TEXT NOT NULL, session TEXT NOT NULL, message TEXT NOT NULL,
-    PRIMARY KEY (bank, session, message),
-    FOREIGN KEY (bank, session) REFERENCES session (bank, id) ON DELETE CASCADE
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS error (
-    number INTEGER PRIMARY KEY, bank TEXT NOT NULL, session TEXT NOT NULL, text TEXT NOT NULL,
-    FOREIGN KEY (bank, session) REFERENCES session (bank, id) ON DELETE CASCADE
-);
-CREATE INDEX IF NOT EXISTS error_of_session ON error (bank, session);
-"""
 
 
 class EmbeddedStore(Store):
@@ -64,22 +56,40 @@ class EmbeddedStore(Store):
         with self._transaction() as database:
             database.execute("DELETE FROM session WHERE bank = ? AND id = ?", (bank, session))
 
-    def has_session(self, bank: str, session: str) -> bool:
-        """Say whether the session is still open."""
-        return self._row("SELECT 1 FROM session WHERE bank = ? AND id = ?", bank, session) != ()
+    def unwanted(self, sessions: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Look for each session; the cancel flag is one of Redis alone."""
+        return {key for key in sessions if not self._row(steps.IS_OPEN, *key)}
 
-    def is_settled(self, bank: str, session: str, message_key: str) -> bool:
-        """Say whether an outcome of this message is stored already."""
-        query = "SELECT 1 FROM settled WHERE bank = ? AND session = ? AND message = ?"
-        return self._row(query, bank, session, message_key) != ()
+    def claim_many(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Claim messages in one transaction."""
+        with self._transaction() as database:
+            verdicts = [steps.claim_message(database, claim) for claim in claims]
+        if any(verdict.answer is Answer.SETTLED for verdict in verdicts):
+            self._tell()  # one may have been counted like its twin
+        return verdicts
+
+    def renew(self, messages: Sequence[Message]) -> list[Message]:
+        """Prolong leases in one transaction."""
+        with self._transaction() as database:
+            return [message for message in messages if steps.lease(database, message)]
+
+    def release(self, messages: Sequence[Message]) -> None:
+        """Give leases back in one transaction."""
+        with self._transaction() as database:
+            for message in messages:
+                steps.release(database, message)
+
+    def note_start(self, message: Message) -> int:
+        """Count a start."""
+        with self._transaction() as database:
+            return steps.note_start(database, message)
 
     def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
         """Store and count outcomes in one transaction."""
         with self._transaction() as database:
-            counted = [_count(database, outcome) for outcome in outcomes]
+            counted = [steps.settle(database, outcome) for outcome in outcomes]
         if any(counted):
-            with self._settled:
-                self._settled.notify_all()
+            self._tell()
         return counted
 
     def progress(self, bank: str, session: str) -> Progress:
@@ -87,7 +97,7 @@ class EmbeddedStore(Store):
         row = self._row(
             "SELECT progress, error FROM session WHERE bank = ? AND id = ?", bank, session
         )
-        return Progress(*(row or (None, None)))
+        return Progress(*row) if row else Progress(None, None, is_open=False)
 
     def wait_for_progress(
         self, bank: str, session: str, *, after: int, timeout_seconds: float
@@ -98,7 +108,8 @@ class EmbeddedStore(Store):
             while True:
                 progress = self.progress(bank, session)
                 left_seconds = deadline - time.monotonic()
-                if (progress.done or 0) > after or left_seconds <= 0:
+                is_news = (progress.done or 0) > after or not progress.is_open
+                if is_news or left_seconds <= 0:
                     return progress
                 self._settled.wait(min(left_seconds, LOOK_SECONDS))
 
@@ -126,6 +137,10 @@ class EmbeddedStore(Store):
         with self._lock:
             self._database.close()
 
+    def _tell(self) -> None:
+        with self._settled:
+            self._settled.notify_all()
+
     def _row(self, query: str, *values: str) -> tuple[Any, ...]:
         with self._mapped(), self._lock:
             row: tuple[Any, ...] | None = self._database.execute(query, values).fetchone()
@@ -151,31 +166,6 @@ class EmbeddedStore(Store):
             raise StoreError(f"store {self._path}: {error}") from error
 
 
-def _count(database: sqlite3.Connection, outcome: Outcome) -> bool:
-    """Count an outcome within a transaction, unless it is counted or its session is gone."""
-    key = (outcome.bank, outcome.session)
-    if not database.execute("SELECT 1 FROM session WHERE bank = ? AND id = ?", key).fetchone():
-        return False
-    settled = "INSERT INTO settled VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-    message = outcome.message_key
-    own = message if outcome.counts_once else f"{message}:{outcome.token}"
-    if database.execute(settled, (*key, own)).rowcount == 0:
-        return False
-    if own != message:
-        database.execute(settled, (*key, message))
-    failed = int(outcome.error is not None)
-    database.execute(
-        "UPDATE session SET progress = ifnull(progress, 0) + 1, files = ifnull(?, files),"
-        " error = CASE WHEN ? THEN ifnull(error, 0) + 1 ELSE error END WHERE bank = ? AND id = ?",
-        (outcome.files, failed, *key),
-    )
-    if failed:
-        database.execute(
-            "INSERT INTO error (bank, session, text) VALUES (?, ?, ?)", (*key, outcome.error_text)
-        )
-    return True
-
-
 def _opened(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -184,7 +174,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         _write_ahead(database)
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute("PRAGMA foreign_keys=ON")
-        database.executescript(_SCHEMA)
+        database.executescript(steps.SCHEMA)
     except sqlite3.Error:
         database.close()
         raise

@@ -1,8 +1,8 @@
 """Sessions in Redis, under the keys that BioMAJ's services share.
 
 `<prefix>:<bank>:session:<id>` is 1; `:progress`, `:error`, `:error:info` and `:files` lie under
-it, and the hash `:settled`, which is ours: the messages that are counted. An old client cleans
-the first five alone, so ours expires.
+it, and the hash `:settled`, which is ours (see `redis_scripts`). An old client cleans the first
+five alone, so ours expires. `<prefix>:download:lease:<file>` tells who writes a file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ import redis
 
 from biomaj_download.errors import StoreError
 from biomaj_download.settings import RedisSettings
-from biomaj_download.store.base import Outcome, Progress, Store
+from biomaj_download.store import redis_scripts as scripts
+from biomaj_download.store.base import (
+    Answer,
+    Claim,
+    Message,
+    Outcome,
+    Progress,
+    Store,
+    Verdict,
+)
 
-#: What is settled is remembered so long after the last message: longer than any queue holds one.
-SETTLED_SECONDS = 14 * 24 * 3600
 #: An old consumer counts without telling, so a waiting client looks too: soon at first, then less
 #: often.
 FIRST_LOOK_SECONDS = 0.02
@@ -30,36 +37,6 @@ _SOCKET_TIMEOUT_SECONDS = 10
 #: A connection that was idle for so long is tried before it is used: a firewall may have cut it.
 _HEALTH_CHECK_SECONDS = 30
 _CONNECTIONS = 256
-
-#: For each outcome two KEYS: session, settled; and five ARGV: message key, token or '' for a
-#: message that counts once, error or '', has files (1), files.
-_SETTLE = f"""
-local function settle(session, settled, message, token, failure, has_files, files)
-  if redis.call('EXISTS', session) == 0 then return 0 end
-  if token == '' then
-    if redis.call('HSETNX', settled, message, 1) == 0 then return 0 end
-  else
-    if redis.call('HSETNX', settled, message .. ':' .. token, 1) == 0 then return 0 end
-    redis.call('HSETNX', settled, message, 1)
-  end
-  if redis.call('TTL', settled) < {SETTLED_SECONDS // 2} then
-    redis.call('EXPIRE', settled, {SETTLED_SECONDS})
-  end
-  if has_files == '1' then redis.call('SET', session .. ':files', files) end
-  if failure ~= '' then
-    redis.call('INCR', session .. ':error')
-    redis.call('LPUSH', session .. ':error:info', failure)
-  end
-  redis.call('PUBLISH', session .. ':news', redis.call('INCR', session .. ':progress'))
-  return 1
-end
-local counted = {{}}
-for number = 1, #KEYS / 2 do
-  local key, argument = 2 * number, 5 * number
-  counted[number] = settle(KEYS[key - 1], KEYS[key], unpack(ARGV, argument - 4, argument))
-end
-return counted
-"""
 
 
 class RedisStore(Store):
@@ -85,7 +62,11 @@ class RedisStore(Store):
                 protocol=2,
             )
         )
-        self._settle: Any = self._redis.register_script(_SETTLE)
+        self._claim: Any = self._redis.register_script(scripts.CLAIM)
+        self._settle: Any = self._redis.register_script(scripts.SETTLE)
+        self._renew: Any = self._redis.register_script(scripts.RENEW)
+        self._release: Any = self._redis.register_script(scripts.RELEASE)
+        self._note_start: Any = self._redis.register_script(scripts.NOTE_START)
 
     def create_session(self, bank: str) -> str:
         """Open a session and return its id."""
@@ -101,30 +82,54 @@ class RedisStore(Store):
         with self._mapped():
             self._redis.delete(*(key + suffix for suffix in suffixes))
 
-    def has_session(self, bank: str, session: str) -> bool:
-        """Say whether the session is still open."""
-        with self._mapped():
-            return bool(self._redis.exists(self._key(bank, session)))
+    def unwanted(self, sessions: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Ask for all sessions and cancel flags at once."""
+        with self._mapped(), self._redis.pipeline(transaction=False) as pipeline:
+            for bank, session in sessions:
+                pipeline.exists(self._key(bank, session))
+                pipeline.exists(self._cancel_flag(bank))
+            told = pipeline.execute()
+        pairs = zip(sessions, told[::2], told[1::2], strict=True)
+        return {asked for asked, is_open, is_cancelled in pairs if is_cancelled or not is_open}
 
-    def is_settled(self, bank: str, session: str, message_key: str) -> bool:
-        """Say whether an outcome of this message is stored already."""
+    def claim_many(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Claim messages in one round trip."""
+        keys: list[str] = []
+        arguments: list[str | int] = []
+        for claim in claims:
+            keys += self._keys_of(claim.message)
+            keys.append(self._cancel_flag(claim.message.bank))
+            arguments += scripts.message_arguments(claim.message)
+            arguments += (int(claim.redelivered), int(claim.again), claim.breaks)
         with self._mapped():
-            return bool(self._redis.hexists(f"{self._key(bank, session)}:settled", message_key))
+            answers = self._claim(keys=keys, args=arguments)
+        return [_verdict(answer.decode()) for answer in answers]
+
+    def renew(self, messages: Sequence[Message]) -> list[Message]:
+        """Prolong leases in one round trip."""
+        answers = self._run(self._renew, messages)
+        return [message for message, lost in zip(messages, answers, strict=True) if lost]
+
+    def release(self, messages: Sequence[Message]) -> None:
+        """Give leases back in one round trip."""
+        self._run(self._release, messages)
+
+    def note_start(self, message: Message) -> int:
+        """Count a start."""
+        return int(self._run(self._note_start, [message]))
 
     def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
         """Store and count outcomes in one round trip."""
         keys: list[str] = []
-        arguments: list[str | bytes] = []
+        arguments: list[str | int | bytes] = []
         for outcome in outcomes:
-            key = self._key(outcome.bank, outcome.session)
-            keys += [key, f"{key}:settled"]
-            arguments += [
-                outcome.message_key,
-                "" if outcome.counts_once else outcome.token,
+            keys += self._keys_of(outcome.message)
+            arguments += scripts.message_arguments(outcome.message)
+            arguments += (
                 outcome.error_text or "",
-                "" if outcome.files is None else "1",
+                int(outcome.files is not None),
                 outcome.files or b"",
-            ]
+            )
         with self._mapped():
             return [bool(counted) for counted in self._settle(keys=keys, args=arguments)]
 
@@ -132,8 +137,8 @@ class RedisStore(Store):
         """Return what is settled so far."""
         key = self._key(bank, session)
         with self._mapped():
-            done, errors = self._redis.mget(f"{key}:progress", f"{key}:error")
-        return Progress(_number(done), _number(errors))
+            done, errors, is_open = self._redis.mget(f"{key}:progress", f"{key}:error", key)
+        return Progress(_number(done), _number(errors), is_open is not None)
 
     def wait_for_progress(
         self, bank: str, session: str, *, after: int, timeout_seconds: float
@@ -141,7 +146,7 @@ class RedisStore(Store):
         """Return when progress is above `after`: the settling script publishes the news."""
         deadline = time.monotonic() + timeout_seconds
         progress = self.progress(bank, session)
-        if (progress.done or 0) > after or timeout_seconds <= 0:
+        if (progress.done or 0) > after or not progress.is_open or timeout_seconds <= 0:
             return progress
         look_seconds = FIRST_LOOK_SECONDS
         with self._mapped(), self._redis.pubsub(ignore_subscribe_messages=False) as news:
@@ -151,7 +156,8 @@ class RedisStore(Store):
                 left_seconds = max(deadline - time.monotonic(), 0)
                 news.get_message(timeout=min(left_seconds, look_seconds))
                 progress = self.progress(bank, session)
-                if (progress.done or 0) > after or time.monotonic() >= deadline:
+                is_news = (progress.done or 0) > after or not progress.is_open
+                if is_news or time.monotonic() >= deadline:
                     return progress
                 look_seconds = min(look_seconds * LOOK_GROWTH, LONGEST_LOOK_SECONDS)
 
@@ -180,8 +186,23 @@ class RedisStore(Store):
         self._redis.close()
         self._redis.connection_pool.disconnect()
 
+    def _run(self, script: Any, messages: Sequence[Message]) -> Any:
+        keys = [key for message in messages for key in self._keys_of(message)]
+        arguments = [
+            argument for message in messages for argument in scripts.message_arguments(message)
+        ]
+        with self._mapped():
+            return script(keys=keys, args=arguments)
+
+    def _keys_of(self, message: Message) -> Sequence[str]:
+        session_key = self._key(message.bank, message.session)
+        return scripts.message_keys(message, session_key, f"{self._prefix}:download:lease:")
+
     def _key(self, bank: str, session: str) -> str:
         return f"{self._prefix}:{bank}:session:{session}"
+
+    def _cancel_flag(self, bank: str) -> str:
+        return f"{self._prefix}:{bank}:action:cancel"
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -193,3 +214,8 @@ class RedisStore(Store):
 
 def _number(value: bytes | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _verdict(answer: str) -> Verdict:
+    name, _, holder = answer.partition(" ")
+    return Verdict(Answer(name), holder)

@@ -7,6 +7,8 @@ CURLOPT_<name>. A handle is reset before it is used again: its connections and T
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from typing import Any
 from urllib.request import getproxies_environment
 
@@ -52,6 +54,11 @@ _ALWAYS: dict[int, Any] = {
 }
 
 
+#: Idle: for longer than this (CURLOPT_MAXAGE_CONN; 0 would mean its default).
+_IDLE_SECONDS = 1
+_DECIMAL = re.compile(rb"\d{1,9}(\.\d*)?")
+
+
 class _Nothing:
     """Takes a body that nobody wants."""
 
@@ -68,18 +75,67 @@ class Handle:
     def __init__(self) -> None:
         self.curl = pycurl.Curl()
         self._options: dict[int, Any] | None = None
+        self._sink = _NOTHING
+        #: What the sink raised: libcurl could only say that the body was not taken.
+        self.sink_error: Exception | None = None
+        self._on_header: Callable[[bytes], None] | None = None
+        #: The HTTP answer came in chunks, the last of which is marked.
+        self.is_chunked = False
+        self._retry_after = b""
 
-    def configure(self, request: TransferRequest, settings: TransferSettings) -> None:
-        """Make a new or used handle ready for a request."""
+    def configure(
+        self, request: TransferRequest, settings: TransferSettings, *, closes_idle: bool = False
+    ) -> None:
+        """Make a new or used handle ready for a request.
+
+        `closes_idle`: close connections of other transfers that are idle.
+        """
         options = _options(request, settings)
+        if closes_idle:
+            options[pycurl.MAXAGE_CONN] = _IDLE_SECONDS
         if options != self._options:
             self._options = None
             self.curl.reset()
             for option, value in options.items():
                 self.curl.setopt(option, value)
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._hear)
+            self.curl.setopt(pycurl.WRITEDATA, self)
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
-        self.curl.setopt(pycurl.WRITEDATA, request.sink or _NOTHING)
+        self._sink = request.sink or _NOTHING
+        self.sink_error = None
+        self._on_header = request.on_header
+        self.is_chunked = False
+        self._retry_after = b""
+
+    def write(self, chunk: bytes, /) -> int | None:
+        """Hand a chunk to the sink; 0 ends the transfer."""
+        try:
+            return self._sink.write(chunk)
+        except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
+            self.sink_error = error
+            return 0
+
+    def retry_after_seconds(self) -> float:
+        """Return how long the server wants us to wait; 0: it does not say.
+
+        RFC 9110, section 10.2.3. libcurl reads numbers and dates (CURLINFO_RETRY_AFTER), but cuts
+        off the decimals that some servers tell.
+        """
+        if _DECIMAL.fullmatch(self._retry_after):
+            return float(self._retry_after)
+        return float(self.curl.getinfo(pycurl.RETRY_AFTER))
+
+    def _hear(self, line: bytes) -> None:
+        """Take a line of the answer's head, of each answer where there are more."""
+        if line.startswith(b"HTTP/"):
+            self.is_chunked = False
+        elif line[:18].lower() == b"transfer-encoding:":
+            self.is_chunked = True
+        elif line[:12].lower() == b"retry-after:":
+            self._retry_after = line[12:].strip()
+        if self._on_header is not None:
+            self._on_header(line)
 
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
@@ -106,8 +162,6 @@ def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, 
         options[pycurl.POSTFIELDS] = request.post_body
     if request.timeout_seconds is not None:
         options[pycurl.TIMEOUT_MS] = int(request.timeout_seconds * 1000)
-    if request.on_header is not None:
-        options[pycurl.HEADERFUNCTION] = request.on_header
     if request.ftp_command and not _is_by_http(options.get(pycurl.PROXY)):
         options[pycurl.CUSTOMREQUEST] = request.ftp_command
     if request.credentials:

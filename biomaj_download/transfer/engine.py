@@ -6,16 +6,13 @@ The engine moves each request once and never retries.
 
 from __future__ import annotations
 
-import logging
-import re
 import select
 import socket
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import pycurl
@@ -23,24 +20,14 @@ import pycurl
 from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import Handle
-from biomaj_download.transfer.outcome import error_of, redact
+from biomaj_download.transfer.hosts import Hosts, Transfer
+from biomaj_download.transfer.outcome import error_of, is_asked_to_slow_down, is_turned_away
 from biomaj_download.transfer.request import TransferRequest, TransferResult
-
-log = logging.getLogger("biomaj.download.engine")
 
 #: The loop looks around at least so often, whatever libcurl's timer says.
 LONGEST_WAIT_SECONDS = 1.0
 #: Seconds by which libcurl's own clock may fire before the request's time is quite up.
 _TIMER_SLACK_SECONDS = 0.01
-
-
-@dataclass(eq=False)
-class _Transfer:
-    """One request on its way: waiting in its host's queue, then on a handle, then answered."""
-
-    request: TransferRequest
-    host: str
-    future: Future[TransferResult] = field(default_factory=Future)
 
 
 class Engine:
@@ -52,10 +39,9 @@ class Engine:
 
     def __init__(self, settings: TransferSettings) -> None:
         self._settings = settings
-        self._inbox: deque[_Transfer] = deque()
-        self._waiting: dict[str, deque[_Transfer]] = defaultdict(deque)
-        self._running: dict[pycurl.Curl, tuple[Handle, _Transfer]] = {}
-        self._running_per_host: dict[str, int] = defaultdict(int)
+        self._inbox: deque[Transfer] = deque()
+        self._hosts = Hosts(settings)
+        self._running: dict[pycurl.Curl, tuple[Handle, Transfer]] = {}
         self._idle: list[Handle] = []
         self._closing = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -64,11 +50,10 @@ class Engine:
         self._epoll = select.epoll()
         self._epoll.register(self._wake_reader, select.EPOLLIN)
         self._timer_due: float | None = None
+        self._next_look = 0.0
         #: Set before the engine looks into the inbox for the last time and waits: who puts a
         #: request there after that look finds it set, and wakes the engine.
         self._is_asleep = False
-        #: Hosts at their limit: one of their transfers wakes the engine when it ends.
-        self._full_hosts: set[str] = set()
         self._multi = self._new_multi()
         self._thread = threading.Thread(target=self._run, name="transfer-engine", daemon=True)
         self._thread.start()
@@ -76,12 +61,15 @@ class Engine:
     def submit(self, request: TransferRequest) -> Future[TransferResult]:
         """Queue a request; the future ends with its result, or with a `DownloadError`.
 
+        What its sink raises ends it, too, and comes out as it is.
+
         Raises:
             TransferError: there is no host in its URL.
         """
-        transfer = _Transfer(request, _host_of(request.url))
+        transfer = Transfer(request, self._hosts.at(request.url))
         self._inbox.append(transfer)
-        if self._is_asleep and transfer.host not in self._full_hosts:
+        # At a full host the end of another transfer wakes the engine.
+        if self._is_asleep and not transfer.host.is_full:
             self._wake()
         if self._closing.is_set() and not self._thread.is_alive():
             self._answer_rest()
@@ -92,6 +80,7 @@ class Engine:
 
         Raises:
             DownloadError: the transfer failed.
+            Exception: what the sink raised.
         """
         return self.submit(request).result()
 
@@ -122,6 +111,7 @@ class Engine:
                 self._start_waiting()
                 self._step()
                 self._collect()
+                self._end_cancelled()
         finally:
             self._closing.set()
             self._answer_rest()
@@ -132,40 +122,30 @@ class Engine:
 
     def _take_inbox(self) -> None:
         while self._inbox:
-            transfer = self._inbox.popleft()
-            self._waiting[transfer.host].append(transfer)
+            self._hosts.add(self._inbox.popleft())
 
     def _start_waiting(self) -> None:
-        """Start what the limits allow, one file a host in turn."""
-        started = True
-        while started and len(self._running) < self._settings.max_connections:
-            started = False
-            for host in list(self._waiting):
-                if self._running_per_host[host] < self._limit_of(self._waiting[host][0]):
-                    self._start(self._waiting[host].popleft())
-                    started = True
-                    if not self._waiting[host]:
-                        del self._waiting[host]
-                if len(self._running) >= self._settings.max_connections:
-                    return
+        """Start what the limits allow."""
+        while len(self._running) < self._settings.max_connections:
+            transfer = self._hosts.next()
+            if transfer is None:
+                return
+            self._start(transfer)
 
-    def _limit_of(self, transfer: _Transfer) -> int:
-        limit = self._settings.connections_to(transfer.host)
-        return min(limit, transfer.request.max_connections or limit)
-
-    def _start(self, transfer: _Transfer) -> None:
-        if not transfer.future.set_running_or_notify_cancel():
+    def _start(self, transfer: Transfer) -> None:
+        # One that its host turned away is on its way already.
+        if not transfer.future.running() and not transfer.future.set_running_or_notify_cancel():
             return
         handle = self._idle.pop() if self._idle else Handle()
         try:
-            handle.configure(transfer.request, self._settings)
+            handle.configure(
+                transfer.request, self._settings, closes_idle=transfer.host.closes_idle
+            )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
             return
         self._running[handle.curl] = (handle, transfer)
-        self._running_per_host[transfer.host] += 1
-        if self._running_per_host[transfer.host] >= self._limit_of(transfer):
-            self._full_hosts.add(transfer.host)
+        transfer.host.started(transfer)
         self._multi.add_handle(handle.curl)
 
     def _step(self) -> None:
@@ -185,9 +165,11 @@ class Engine:
     def _wait_seconds(self) -> float:
         if self._inbox:
             return 0
-        if self._timer_due is None:
+        moments = (self._timer_due, self._hosts.next_pause_ends_at())
+        due = min((moment for moment in moments if moment is not None), default=None)
+        if due is None:
             return LONGEST_WAIT_SECONDS
-        return min(max(self._timer_due - time.monotonic(), 0), LONGEST_WAIT_SECONDS)
+        return min(max(due - time.monotonic(), 0), LONGEST_WAIT_SECONDS)
 
     def _drain_wake_ups(self) -> None:
         try:
@@ -236,16 +218,29 @@ class Engine:
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
         handle, transfer = self._running[curl]
-        answer = _answer_of(curl, code, text, transfer.request)
+        answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
+        waits_again = code != 0 and _obey(handle, transfer, code)
         self._multi.remove_handle(curl)
         del self._running[curl]
-        self._running_per_host[transfer.host] -= 1
-        self._full_hosts.discard(transfer.host)
+        transfer.host.ended()
         self._idle.append(handle)
-        if isinstance(answer, DownloadError):
+        if waits_again:
+            self._hosts.put_back(transfer)
+        elif isinstance(answer, Exception):
             transfer.future.set_exception(answer)
         else:
             transfer.future.set_result(answer)
+
+    def _end_cancelled(self) -> None:
+        """End what nobody wants any more, about once a second."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LONGEST_WAIT_SECONDS
+        for curl, (_handle, transfer) in list(self._running.items()):
+            if transfer.is_cancelled():
+                self._end(curl, pycurl.E_ABORTED_BY_CALLBACK, "the transfer was cancelled")
+        for transfer in self._hosts.cancelled():
+            transfer.future.set_exception(Cancelled("transfer: cancelled before it began"))
 
     def _answer_rest(self) -> None:
         """Tell all who still wait that the engine is closed."""
@@ -253,21 +248,25 @@ class Engine:
         for curl in self._running:
             self._multi.remove_handle(curl)
         transfers = [transfer for _handle, transfer in self._running.values()]
-        transfers += [transfer for queue in self._waiting.values() for transfer in queue]
+        transfers += self._hosts.waiting()
         self._running.clear()
-        self._waiting.clear()
+        self._hosts.clear()
         for transfer in transfers:
             if not transfer.future.done():
                 transfer.future.set_exception(Cancelled("transfer: the process is stopping"))
 
 
-def _host_of(url: str) -> str:
-    """Return what a limit is counted by: scheme, host and port."""
-    scheme, separator, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not scheme or not separator or not authority:
-        raise TransferError(f"expected a URL with a host, got {redact(url)!r}")
-    return f"{scheme}://{authority.rpartition('@')[2]}"
+def _obey(handle: Handle, transfer: Transfer, code: int) -> bool:
+    """Let a host that refused have what it asks for; say whether the transfer shall wait again."""
+    reply = handle.curl.getinfo(pycurl.RESPONSE_CODE)
+    if is_asked_to_slow_down(code, reply):
+        transfer.host.lower_to_half(transfer, reply)
+        seconds = handle.retry_after_seconds()
+        if seconds:
+            transfer.host.pause(seconds)
+    elif is_turned_away(code, reply) and not handle.curl.getinfo(pycurl.SIZE_DOWNLOAD_T):
+        return transfer.host.lower_to_others(reply)
+    return False
 
 
 def _curl_events(events: int) -> int:
@@ -281,9 +280,16 @@ def _curl_events(events: int) -> int:
     return ready
 
 
+def _is_http_1(curl: pycurl.Curl) -> bool:
+    """Say whether an answer came by HTTP/1: later versions mark the end of each body."""
+    version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
+    return version in (pycurl.CURL_HTTP_VERSION_1_0, pycurl.CURL_HTTP_VERSION_1_1)
+
+
 def _answer_of(
-    curl: pycurl.Curl, code: int, text: str, request: TransferRequest
+    handle: Handle, code: int, text: str, request: TransferRequest
 ) -> TransferResult | DownloadError:
+    curl = handle.curl
     status = curl.getinfo(pycurl.RESPONSE_CODE)
     seconds = curl.getinfo(pycurl.TOTAL_TIME)
     if code == pycurl.E_WRITE_ERROR:
@@ -298,6 +304,7 @@ def _answer_of(
         status=status,
         received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         announced_bytes=announced if announced >= 0 else None,
+        ends_by_close=announced < 0 and not handle.is_chunked and _is_http_1(curl),
         modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
         effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
         content_type=curl.getinfo(pycurl.CONTENT_TYPE),

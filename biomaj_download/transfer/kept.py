@@ -12,8 +12,9 @@ import logging
 import os
 import threading
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
+
+from biomaj_download.machine import this_run
 
 log = logging.getLogger("biomaj.download.kept")
 
@@ -89,12 +90,16 @@ class Keeper:
         record = {
             **asdict(self._validators),
             "synced_bytes": synced_bytes,
-            "run": _this_run(),
+            "run": this_run(),
             "inode": self._part_path.stat().st_ino,
         }
         temporary = self._path.with_name(f"{self._path.name}.new")
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def kept(part_path: Path) -> Kept | None:
@@ -109,7 +114,7 @@ def kept(part_path: Path) -> Kept | None:
         if status.st_ino != inode:  # the record of another file that had this name
             return None
         size_bytes = status.st_size
-        safe_bytes = size_bytes if run == _this_run() else min(int(synced_bytes), size_bytes)
+        safe_bytes = size_bytes if run == this_run() else min(int(synced_bytes), size_bytes)
         return Kept(validators=Validators(**told), safe_bytes=safe_bytes)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -122,12 +127,3 @@ def forget(part_path: Path) -> None:
 
 def _beside(part_path: Path) -> Path:
     return part_path.with_name(part_path.name.removesuffix(".part") + SUFFIX)
-
-
-@cache
-def _this_run() -> str:
-    """Name this run of this machine, as Linux does (random(4))."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"

@@ -56,6 +56,10 @@ _BY_STATUS: dict[int, type[TransferError]] = {
     407: AccessDenied,
     410: RemoteFileMissing,
 }
+#: "Service not available, closing control connection" (RFC 959, section 4.2): what FTP servers say
+#: to a connection too many; libcurl calls it a timeout, whenever it comes.
+_FTP_UNAVAILABLE = 421
+_SLOW_DOWN_STATUSES = frozenset({429, 503})
 _USERINFO = re.compile(r"(?<=://)[^/\s@]*@")
 
 
@@ -72,6 +76,16 @@ def redact_url(url: str) -> str:
         return redact(url)
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+
+
+def is_turned_away(code: int, reply: int) -> bool:
+    """Say whether an FTP server has too many connections already."""
+    return code == pycurl.E_OPERATION_TIMEDOUT and reply == _FTP_UNAVAILABLE
+
+
+def is_asked_to_slow_down(code: int, reply: int) -> bool:
+    """Say whether an HTTP server has too much to do, for us or at all."""
+    return code == pycurl.E_HTTP_RETURNED_ERROR and reply in _SLOW_DOWN_STATUSES
 
 
 def error_of(
@@ -93,6 +107,10 @@ def _error_of(
 ) -> DownloadError:
     if code == pycurl.E_HTTP_RETURNED_ERROR:
         return status_error(subject, status)
+    if is_turned_away(code, status):
+        return BadStatus(
+            f"{subject}: expected the file, got FTP reply {status}: too busy, or closing"
+        )
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return (TimedOut if total_timed_out else Stalled)(f"{subject}: {redact(text)}")
     if code == pycurl.E_SSH and "key" in text.lower():

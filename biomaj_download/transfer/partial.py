@@ -20,7 +20,7 @@ SUFFIX = ".part"
 #: A smaller file is hashed when it is there, in a moment, rather than by a thread.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 def part_path(path: Path) -> Path:
@@ -29,6 +29,13 @@ def part_path(path: Path) -> Path:
     if len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES:
         name = f".{sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()}{SUFFIX}"
     return path.with_name(name)
+
+
+def remove_part(final: Path) -> None:
+    """Remove what a transfer left of a file that is not wanted any more."""
+    path = part_path(final)
+    path.unlink(missing_ok=True)
+    forget(path)
 
 
 class Part:
@@ -137,8 +144,7 @@ class Part:
 
     def read(self, most_bytes: int) -> bytes:
         """Return the beginning of the file."""
-        with self.path.open("rb") as file:
-            return file.read(most_bytes)
+        return os.pread(self._opened(), most_bytes, 0)
 
     def size_bytes(self) -> int:
         """Return the size on the disk."""
@@ -160,11 +166,12 @@ class Part:
             forget(self.path)
 
     def discard(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
-        if self._keeper is not None:
-            self._keeper.close()
-            forget(self.path)
+        """Remove the file, where the disk lets us: an earlier error has said what it does not."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            if self._keeper is not None:
+                self._keeper.close()
+                forget(self.path)
         self.close()  # only now: who waits for it must find it gone
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from biomaj_download.cancellation import Cancellation
+
 
 class Sink(Protocol):
     """Where a body goes; `write` is called on the engine's thread and returns the bytes taken."""
@@ -25,7 +27,7 @@ class TransferRequest:
     `is_listing`: the server may take its time. `ftp_command`: in place of LIST, except by a proxy
     that speaks HTTP. `keeps_encoding`: a body that is compressed on the way stays so, as the file
     is called; else libcurl undoes that. `max_connections`: to this host at once, where that is less
-    than the engine's own limit.
+    than the engine's own limit. `cancellation`: by which it is ended before its time.
     """
 
     url: str
@@ -42,18 +44,21 @@ class TransferRequest:
     keeps_encoding: bool = False
     options: Mapping[int, Any] = field(default_factory=dict)
     on_header: Callable[[bytes], None] | None = None
+    cancellation: Cancellation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransferResult:
     """A transfer that ended well.
 
-    `announced_bytes` None: the server told no length.
+    `announced_bytes` None: the server told no length. `ends_by_close`: nor did it mark the end of
+    the body otherwise (RFC 9112, section 6.3), so that one that was cut looks like a whole one.
     """
 
     status: int
     received_bytes: int
     announced_bytes: int | None
+    ends_by_close: bool
     modified_at: datetime | None
     effective_url: str
     content_type: str | None

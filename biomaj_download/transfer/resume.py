@@ -100,7 +100,7 @@ class Continuation:
         return (
             known is not None
             and error.reply == _RANGE_NOT_SATISFIABLE
-            and known.size_bytes == self._offset
+            and known.size_bytes in (None, self._offset)
             and told == b"bytes */%d" % self._offset
         )
 
@@ -120,13 +120,18 @@ class Continuation:
             return BadStatus(f"expected the rest of a file, got HTTP status {self._status}")
         return self._judge_version()
 
+    @property
+    def brought_nothing(self) -> bool:
+        """Say whether the answer had no body, for the part was whole already."""
+        return self._offset > 0 and not self._has_begun
+
     def judge_end(self) -> None:
         """Say what is wrong with an answer that had no body: the part was whole already.
 
         Raises:
             TransferError: it is not the version that the server has now.
         """
-        if self._offset and not self._has_begun and not self._is_http:
+        if self.brought_nothing and not self._is_http:
             self.refusal = self._judge_version()
             if self.refusal is not None:
                 raise self.refusal

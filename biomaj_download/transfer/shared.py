@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.turns import Turns
@@ -58,13 +59,18 @@ def settings() -> TransferSettings:
 
 
 @contextmanager
-def turn(host: str, *, max_connections: int | None = None) -> Iterator[None]:
+def turn(
+    host: str, cancellation: Cancellation, *, max_connections: int | None = None
+) -> Iterator[None]:
     """Wait for one of a host's connections, for what the engine does not move.
 
     `host`: scheme, name and port. `max_connections`: fewer than the settings allow.
+
+    Raises:
+        Cancelled: the job ended before its turn came.
     """
     limit = _shared.settings.connections_to(host)
-    with _shared.turns.turn(host, most=min(limit, max_connections or limit)):
+    with _shared.turns.turn(host, cancellation, most=min(limit, max_connections or limit)):
         yield
 
 

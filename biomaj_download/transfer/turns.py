@@ -7,6 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from biomaj_download.cancellation import Cancellation
+
+#: Who waits looks so often whether it is to wait on.
+LOOK_SECONDS = 1.0
+
 
 class Turns:
     """Lets so many at once through to each host; may be called from any thread."""
@@ -16,10 +21,16 @@ class Turns:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def turn(self, host: str, *, most: int) -> Iterator[None]:
-        """Wait until fewer than `most` others are at the host."""
+    def turn(self, host: str, cancellation: Cancellation, *, most: int) -> Iterator[None]:
+        """Wait until fewer than `most` others are at the host.
+
+        Raises:
+            Cancelled: the job ended before.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._taken[host] < most)
+            while self._taken[host] >= most:
+                self._changed.wait(LOOK_SECONDS)
+                cancellation.check()
             self._taken[host] += 1
         try:
             yield

@@ -147,6 +147,17 @@ def test_an_outage_is_logged_once_however_many_tries_fail(open_with, deaf_server
     assert f"server=127.0.0.1:{deaf_server.port}" in logged_errors()[0]
 
 
+def test_a_consumer_shows_that_it_lives_while_it_waits_for_a_broker(
+    open_with, closed_port, logged_errors, monkeypatch
+):
+    monkeypatch.setattr("biomaj_download.broker.outage.FIRST_WAIT_SECONDS", 30)
+    broker = open_with(port=closed_port)
+
+    with consuming(broker) as consumption:
+        wait_for(lambda: logged_errors() != [])
+        assert consumption.turns(3)
+
+
 @pytest.mark.usefixtures("quick_waits")
 def test_a_wrong_password_is_waited_out_and_never_logged(open_with, caplog, logged_errors):
     caplog.set_level(logging.DEBUG)

@@ -75,6 +75,20 @@ class TestEmbeddedBroker(BrokerContract):
         assert "broker back" in caplog.text
         assert self.first_waiting(open_one()) == b"marker"
 
+    def test_a_consumer_shows_that_it_lives_while_it_waits_for_the_file(
+        self, path, broker, caplog, monkeypatch
+    ):
+        monkeypatch.setattr("biomaj_download.broker.queue_file.BUSY_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr("biomaj_download.broker.outage.FIRST_WAIT_SECONDS", 30)
+        broker.publish(b"body", message_id="one")
+        with consuming(broker) as consumption, closing(sqlite3.connect(path)) as other:
+            (delivery,) = consumption.take(1)
+            other.execute("BEGIN IMMEDIATE")
+            broker.accept(delivery)
+            wait_for(lambda: "broker lost" in caplog.text)
+
+            assert consumption.turns(3)
+
     def test_publish_names_the_file_when_it_cannot_store(self, path, broker, monkeypatch):
         monkeypatch.setattr("biomaj_download.broker.queue_file.BUSY_TIMEOUT_SECONDS", 0.05)
         impatient = EmbeddedBroker(path)

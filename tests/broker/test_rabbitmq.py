@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import closing
+
 import pika
 import pytest
 
-from biomaj_download.settings import Settings
+from biomaj_download.broker.rabbitmq import RabbitmqBroker
+from biomaj_download.errors import BrokerError
+from biomaj_download.settings import RabbitmqSettings, Settings
 from tests.contract.broker import BrokerContract, DeadLetter, bodies, consuming, wait_for
 
 
@@ -133,3 +139,30 @@ def test_stop_does_not_wait_for_a_message_that_comes_again_later(
         assert consumption.has_ended()
 
     assert count_waiting() == 1
+
+
+@pytest.fixture
+def silent_broker(monkeypatch):
+    """A broker at a server that accepts connections and never says a word."""
+    monkeypatch.setattr(pika.ConnectionParameters, "DEFAULT_STACK_TIMEOUT", 0.2)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        broker = RabbitmqBroker(RabbitmqSettings(port=silent.getsockname()[1]))
+        yield broker
+        broker.close()
+
+
+def test_a_consumer_goes_on_trying_a_server_that_accepts_and_is_silent(silent_broker, caplog):
+    thread = threading.Thread(target=silent_broker.consume, args=(print,), kwargs={"slots": 1})
+    thread.start()
+
+    wait_for(lambda: "broker lost" in caplog.text)
+
+    assert thread.is_alive()
+    silent_broker.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+def test_a_publisher_says_that_a_server_is_silent(silent_broker):
+    with pytest.raises(BrokerError, match="Timeout"):
+        silent_broker.publish(b"body", message_id="one")

@@ -15,6 +15,7 @@ from biomaj_download.errors import Cancelled, MessageError
 from biomaj_download.job import Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import new_operation
+from biomaj_download.store.base import Progress
 
 
 @pytest.fixture
@@ -89,14 +90,14 @@ def test_local_downloads_bring_every_file_home(downloads, request_for, source, o
 
     assert names_in(offline_dir) == names_in(source)
     assert (offline_dir / "file-7").read_text() == "content 7"
-    assert downloads.progress() == (10, 0)
+    assert downloads.progress() == Progress(10, 0)
 
 
 def test_local_downloads_start_when_they_are_waited_for(downloads, request_for, offline_dir):
     downloads.submit([request_for("file-0")])
 
     assert not offline_dir.exists()
-    assert downloads.progress() == (0, 0)
+    assert downloads.progress() == Progress(0, 0)
 
 
 def test_local_downloads_of_nothing_are_done(downloads):
@@ -109,7 +110,7 @@ def test_local_downloads_go_on_after_a_file_that_fails(downloads, request_for, o
     assert downloads.wait() is True
 
     assert names_in(offline_dir) == ["file-0", "file-1"]
-    assert downloads.progress() == (3, 1)
+    assert downloads.progress() == Progress(3, 1)
     assert "download failed bank=alu" in caplog.text
     assert "missing" in caplog.text
 
@@ -178,7 +179,7 @@ def test_local_downloads_can_go_on_after_they_were_waited_for(downloads, request
     downloads.submit([request_for("file-1")])
 
     assert downloads.wait() is False
-    assert downloads.progress() == (2, 0)
+    assert downloads.progress() == Progress(2, 0)
 
 
 def test_local_downloads_refuse_what_is_no_request(downloads):

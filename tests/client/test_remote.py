@@ -16,6 +16,7 @@ from biomaj_download.errors import BrokerError, Cancelled, ConfigError, MessageE
 from biomaj_download.job import Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import new_operation
+from biomaj_download.store.base import Progress
 from tests.servers.process import free_port, poll
 
 
@@ -147,7 +148,7 @@ def test_remote_downloads_report_errors_in_the_log_and_in_the_result(
 
     assert result.result(timeout=10) is True
     assert "file-0: expected 10 bytes, got 9" in caplog.text
-    assert downloads.progress() == (2, 1)
+    assert downloads.progress() == Progress(2, 1)
 
 
 def test_remote_downloads_see_an_error_that_is_counted_after_its_file(
@@ -164,7 +165,7 @@ def test_remote_downloads_see_an_error_that_is_counted_after_its_file(
 def test_remote_downloads_know_no_progress_before_there_is_some(service, downloads):
     downloads.open("alu", service.url)
 
-    assert downloads.progress() == (None, None)
+    assert downloads.progress() == Progress(None, None)
 
 
 def test_remote_downloads_outlast_a_restart_of_the_web_interface(
@@ -320,7 +321,7 @@ def test_remote_downloads_can_serve_one_session_after_the_other(
     submit(2)
 
     assert in_background(downloads.wait).result(timeout=10) is False
-    assert downloads.progress() == (2, None)
+    assert downloads.progress() == Progress(2, None)
 
 
 def wait_until(is_so):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from biomaj_download.broker import dead
-from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.broker.base import TURN_SECONDS, Broker, Delivery
 from biomaj_download.broker.opening import open_broker, open_dead_letters
 from biomaj_download.settings import Settings
 
@@ -50,15 +50,29 @@ class Consuming:
 
     def __init__(self, broker: Broker, slots: int, then: Callable[[], None]) -> None:
         self.deliveries: queue.Queue[Delivery] = queue.Queue()
+        self._turns = 0
         self._then = then
         self._thread = threading.Thread(
-            target=broker.consume, args=(self._on_delivery,), kwargs={"slots": slots}
+            target=broker.consume,
+            args=(self._on_delivery,),
+            kwargs={"slots": slots, "on_turn": self._on_turn},
         )
         self._thread.start()
 
     def _on_delivery(self, delivery: Delivery) -> None:
         self.deliveries.put(delivery)
         self._then()
+
+    def _on_turn(self) -> None:
+        self._turns += 1
+
+    def turns(self, number: int) -> bool:
+        """Say whether the loop shows in time that it turns, so often from now."""
+        before = self._turns
+        deadline = time.monotonic() + 2 * number * TURN_SECONDS
+        while self._turns < before + number and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self._turns >= before + number
 
     def take(self, number: int) -> list[Delivery]:
         return [self.deliveries.get(timeout=PATIENCE_SECONDS) for _ in range(number)]
@@ -418,6 +432,16 @@ class BrokerContract:
         with consuming(broker) as consumption:
             assert consumption.has_ended()
             assert consumption.deliveries.empty()
+
+    def test_a_consumer_shows_that_it_lives_while_idle_at_work_and_stopping(self, broker):
+        with consuming(broker) as consumption:
+            assert consumption.turns(3)
+            broker.publish(b"body", message_id="one")
+            (delivery,) = consumption.take(1)
+            assert consumption.turns(3)
+            broker.stop()
+            assert consumption.turns(3)
+            broker.accept(delivery)
 
     def test_messages_flow_while_it_consumes_and_not_after(self, broker):
         broker.publish(b"body", message_id="one")

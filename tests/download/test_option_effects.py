@@ -26,6 +26,7 @@ from biomaj_download.errors import (
     OptionError,
     RemoteFileMissing,
     Stalled,
+    UnexpectedContent,
     UntrustedPeer,
 )
 from biomaj_download.message import downmessage_pb2 as wire
@@ -105,13 +106,26 @@ def test_retry_permanent_says_whether_a_missing_file_is_tried_again(
 
 
 def test_skip_check_uncompress_takes_a_broken_archive(opened, web, faulty_http, tmp_path):
-    faulty_http.add("/a.gz", Answer(body=b"no gzip file"))
+    broken = b"\x1f\x8b, but no gzip file"
+    faulty_http.add("/a.gz", Answer(body=broken))
 
     with pytest.raises(ArchiveBroken):
         bring(opened("http", web, "/", ONCE), tmp_path, "a.gz")
     for value in ("true", "1"):
         downloader = opened("http", web, "/", {**ONCE, "skip_check_uncompress": value})
-        assert bring(downloader, tmp_path, "a.gz") == b"no gzip file"
+        assert bring(downloader, tmp_path, "a.gz") == broken
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.fasta"])
+def test_check_content_off_takes_a_page_for_a_file(opened, web, faulty_http, tmp_path, name):
+    page = b"<html>sorry</html>"
+    faulty_http.add(f"/{name}", Answer(body=page))
+    options = {**ONCE, "skip_check_uncompress": "true"}
+
+    with pytest.raises(UnexpectedContent):
+        bring(opened("http", web, "/", options), tmp_path, name)
+    downloader = opened("http", web, "/", {**options, "check_content": "false"})
+    assert bring(downloader, tmp_path, name) == page
 
 
 def test_connect_timeout_gives_up_a_server_that_does_not_accept(opened):
@@ -363,6 +377,7 @@ WRONG = {
     "wait_policy": "sleep(3)",
     "retry_permanent": "yes",
     "skip_check_uncompress": "maybe",
+    "check_content": "maybe",
     "checksum": "md5:1",
     "verify": "sometimes",
     "connect_timeout": "0",

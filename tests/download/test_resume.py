@@ -11,7 +11,13 @@ import pytest
 
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.rsync import RSYNCDownload
-from biomaj_download.errors import ArchiveBroken, DigestMismatch, DownloadError
+from biomaj_download.errors import (
+    ArchiveBroken,
+    DigestMismatch,
+    DownloadError,
+    Truncated,
+    UnexpectedContent,
+)
 from biomaj_download.transfer import kept
 from tests.background import start
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE, cut_after_retr
@@ -217,7 +223,7 @@ def test_after_a_power_cut_only_synced_bytes_count(faulty_http, tmp_path, monkey
     monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 1_500_000)
     cut_first(faulty_http, etag='"v1"')
     fail(by_http(faulty_http), tmp_path)
-    monkeypatch.setattr(kept, "_this_run", lambda: "another run")
+    monkeypatch.setattr(kept, "this_run", lambda: "another run")
     faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
 
     by_http(faulty_http).download(str(tmp_path))
@@ -252,11 +258,37 @@ def test_the_digest_is_that_of_both_parts_together(faulty_http, tmp_path):
     assert asked(faulty_http)[-1][0] == "bytes=5000000-"
 
 
+def test_a_body_cut_without_a_word_goes_on_where_it_stopped(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"', until_close=True)
+    downloader = by_http(faulty_http)
+    downloader.set_files_to_download([{"name": "a.dat", "size": len(OLD)}])
+    with pytest.raises(Truncated):
+        downloader.download(str(tmp_path))
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"', until_close=True))
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1][0] == f"bytes={CUT}-"
+
+
+def test_a_body_that_is_shorter_than_listed_is_taken_when_the_server_says_so(faulty_http, tmp_path):
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"', until_close=True))
+    downloader = by_http(faulty_http, TWICE_AT_ONCE)
+    downloader.set_files_to_download([{"name": "a.dat", "size": 2 * len(OLD)}])
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert downloader.retryer.statistics["attempt_number"] == 2
+
+
 @pytest.mark.parametrize(
     ("options", "name", "error"),
     [
         ({"checksum": f"md5:{'0' * 32}"}, "a.dat", DigestMismatch),
-        ({}, "a.gz", ArchiveBroken),
+        ({"check_content": "false"}, "a.gz", ArchiveBroken),
+        ({}, "a.gz", UnexpectedContent),
     ],
 )
 def test_a_wrong_file_is_not_kept(faulty_http, tmp_path, options, name, error):

@@ -14,7 +14,6 @@ from biomaj_download.errors import (
     ConnectFailed,
     MissingLibrary,
     OptionError,
-    PublishError,
     RemoteFileMissing,
     Stalled,
     TimedOut,
@@ -247,19 +246,3 @@ def test_rsync_follows_links(tmp_path):
     assert (target / "b.dat").read_bytes() == b"a"
     assert stat.S_ISREG(os.lstat(target / "b.dat").st_mode)
     assert (target / "current" / "a.dat").read_bytes() == b"a"
-
-
-def test_rsync_tells_of_a_disk_that_is_full(tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "big.dat").write_bytes(os.urandom(300_000))
-    downloader = RSYNCDownload(str(tmp_path / "source"), "")
-    downloader.set_files_to_download(["big.dat"])
-    small = tmp_path / "small"
-    small.mkdir()
-    if os.system(f"mount -t tmpfs -o size=64k none {small}"):
-        pytest.skip("cannot mount a small file system here")
-    try:
-        with pytest.raises(PublishError, match="No space"):
-            downloader.download(str(small))
-    finally:
-        os.system(f"umount {small}")

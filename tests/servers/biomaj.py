@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import requests
 import yaml
@@ -16,15 +18,23 @@ ROOT = Path(__file__).parents[2]
 
 
 class BiomajProcess(Server):
-    """A process of the service."""
+    """A process of the service; `sections`: what its configuration holds besides the servers."""
 
     program = "python3"
     package = "python3"
 
-    def __init__(self, rabbitmq: RabbitmqServer, redis_server: RedisServer) -> None:
+    def __init__(
+        self,
+        rabbitmq: RabbitmqServer,
+        redis_server: RedisServer,
+        sections: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
+        self._more_environment = environment
         self._config_path = self.folder / "config.yml"
-        configuration = {
+        configuration: dict[str, dict[str, object]] = {
             "rabbitmq": {
                 "host": rabbitmq.host,
                 "port": rabbitmq.port,
@@ -36,10 +46,13 @@ class BiomajProcess(Server):
             "log_config": {
                 "version": 1,
                 "disable_existing_loggers": False,
-                "handlers": {"console": {"class": "logging.StreamHandler"}},
+                "formatters": {"dated": {"format": "%(asctime)s %(message)s"}},
+                "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "dated"}},
                 "root": {"level": "INFO", "handlers": ["console"]},
             },
         }
+        for name, values in sections.items():
+            configuration.setdefault(name, {}).update(values)
         self._config_path.write_text(yaml.safe_dump(configuration))
 
     def environment(self) -> dict[str, str]:
@@ -47,6 +60,7 @@ class BiomajProcess(Server):
             "BIOMAJ_CONFIG": str(self._config_path),
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT),
+            **self._more_environment,
         }
 
 

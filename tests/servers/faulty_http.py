@@ -65,13 +65,13 @@ class FaultyHttpServer:
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.requests: list[Request] = []
         self._answers: dict[str, list[Answer]] = {}
         self._hits: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._server = _ThreadingServer((self.host, 0), _Handler)
+        self._server = _ThreadingServer((self.host, port), _Handler)
         self._server.owner = self
         self.port = int(self._server.server_address[1])
         self.url = f"http://{self.host}:{self.port}"

@@ -83,6 +83,8 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"biomaj-test-{self.program}-"))
         self.folder.chmod(0o755)  # servers that drop root's rights must still get in
         self._process: subprocess.Popen[bytes] | None = None
+        #: What the last stopped process ended with; None: it had to be killed.
+        self.last_exit_code: int | None = None
         self._on_close = ExitStack()
         self._on_close.callback(shutil.rmtree, self.folder, ignore_errors=True)
         atexit.register(self.close)
@@ -139,9 +141,15 @@ class Server:
         """Stop the server as a service manager would, and return when it is gone."""
         self._signal(signal.SIGTERM)
         if self._process is not None:
+            self.last_exit_code = None
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
+                self.last_exit_code = self._process.wait(STOP_SECONDS)
         self.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server alone, and not to its children."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """End the server and all its children at once, as a power cut would."""

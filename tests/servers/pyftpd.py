@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler
 from pyftpdlib.servers import FTPServer
 from typing_extensions import Self
 
@@ -17,19 +19,31 @@ from typing_extensions import Self
 class PyftpdServer:
     """pyftpdlib; `commands` are those it got, `most_connections` the most at one time.
 
-    `without`: commands that it does not have.
+    `without`: commands that it does not have. `ends_with`: replies by their code, which it says
+    in place of its own, and hangs up. `connections_per_address`: it turns away who has so many
+    (421); 0: nobody. `cut_listings_with`: half of a listing is sent, then this reply; "": the
+    control connection ends, too.
     """
 
     host = "127.0.0.1"
     user = "biomaj"
     password = "ftp-secret"
 
-    def __init__(self, *, without: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        without: tuple[str, ...] = (),
+        ends_with: Mapping[str, str] | None = None,
+        connections_per_address: int = 0,
+        cut_listings_with: str | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="biomaj-test-pyftpd-"))
         self.root = self.folder / "root"
         self.root.mkdir()
         self.commands: list[str] = []
+        self.ends_with = ends_with or {}
         self.most_connections = 0
+        self.cut_listings_with = cut_listings_with
         authorizer = DummyAuthorizer()
         authorizer.add_anonymous(str(self.root))
         authorizer.add_user(self.user, self.password, str(self.root))
@@ -41,8 +55,11 @@ class PyftpdServer:
             "proto_cmds": known,
             "auth_failed_timeout": 0,
             "pre_process_command": _record,
+            "respond": _respond,
+            "dtp_handler": DTPHandler if cut_listings_with is None else _CutData,
         }
         self._server = FTPServer((self.host, 0), type("Handler", (FTPHandler,), attributes))
+        self._server.max_cons_per_ip = connections_per_address
         self.port = int(self._server.address[1])
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -71,8 +88,33 @@ class PyftpdServer:
         self.close()
 
 
+class _CutData(DTPHandler):
+    """Sends half of a listing."""
+
+    def push_with_producer(self, producer: Any) -> None:
+        if self.file_obj is not None:
+            super().push_with_producer(producer)
+            return
+        rows = producer.more()
+        self.socket.sendall(rows[: len(rows) // 2])
+        reply = self.cmd_channel.owner.cut_listings_with
+        self._resp = (reply, logging.getLogger("pyftpdlib").debug) if reply else ()
+        control = self.cmd_channel
+        self.close()
+        if not reply:
+            control.close()
+
+
 def _record(handler: Any, line: str, command: str, argument: str) -> None:
     """Note a command before it is obeyed."""
     handler.owner.commands.append(line)
     handler.owner.connected()
     FTPHandler.pre_process_command(handler, line, command, argument)
+
+
+def _respond(handler: Any, reply: str, **how: Any) -> None:
+    """Say a reply, or the one that ends the connection in its place."""
+    last = handler.owner.ends_with.get(reply[:3])
+    FTPHandler.respond(handler, last or reply, **how)
+    if last is not None:
+        handler.close_when_done()

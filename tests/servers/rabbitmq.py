@@ -39,12 +39,12 @@ class RabbitmqServer(Server):
     password = "rabbit-secret"
     virtual_host = "/"
 
-    def __init__(self) -> None:
+    def __init__(self, *, more_config: str = "") -> None:
         super().__init__()
         self._epmd = Epmd()
         self._on_close.callback(self._epmd.close)
         self._distribution_port = free_port()
-        (self.folder / "rabbitmq.conf").write_text(CONFIG.format(server=self))
+        (self.folder / "rabbitmq.conf").write_text(CONFIG.format(server=self) + more_config)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
         cookie = self.folder / ".erlang.cookie"

@@ -38,6 +38,7 @@ xferlog_enable=YES
 log_ftp_protocol=YES
 delay_failed_login=0
 anon_max_rate={rate}
+max_per_ip={most}
 vsftpd_log_file={server.log_path}
 """
 
@@ -62,7 +63,10 @@ class Tls(Enum):
 
 
 class VsftpdServer(Server):
-    """vsftpd; what lies in `root` must be readable by all. Its listings tell UTC."""
+    """vsftpd; what lies in `root` must be readable by all. Its listings tell UTC.
+
+    `connections_per_address`: it turns away who has so many (421); 0: nobody.
+    """
 
     program = "vsftpd"
     package = "vsftpd"
@@ -70,7 +74,9 @@ class VsftpdServer(Server):
     user = "biomaj"
     password = "ftp-secret"
 
-    def __init__(self, tls: Tls = Tls.NONE, *, bytes_a_second: int = 0) -> None:
+    def __init__(
+        self, tls: Tls = Tls.NONE, *, bytes_a_second: int = 0, connections_per_address: int = 0
+    ) -> None:
         super().__init__()
         self.tls = tls
         self.root = self.folder / "root"
@@ -80,7 +86,9 @@ class VsftpdServer(Server):
         certificate = issue_certificate(self.folder)
         self.ca_file = certificate.ca_file
         service = f"biomaj-test-vsftpd-{self.port}"
-        config = CONFIG.format(server=self, service=service, rate=bytes_a_second)
+        config = CONFIG.format(
+            server=self, service=service, rate=bytes_a_second, most=connections_per_address
+        )
         if tls is not Tls.NONE:
             implicit = "YES" if tls is Tls.IMPLICIT else "NO"
             config += TLS_CONFIG.format(tls=certificate, implicit=implicit)

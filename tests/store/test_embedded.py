@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from biomaj_download.errors import StoreError
-from biomaj_download.store import embedded
+from biomaj_download.store import embedded, embedded_steps
 from biomaj_download.store.base import Store
 from biomaj_download.store.embedded import EmbeddedStore
 from tests.contract.store import StoreContract, assert_each_is_seen, outcome
@@ -17,10 +17,10 @@ from tests.contract.store import StoreContract, assert_each_is_seen, outcome
 _KILLED = """
 import os, sys
 from pathlib import Path
-from biomaj_download.store.base import Outcome
+from biomaj_download.store.base import Message, Outcome
 from biomaj_download.store.embedded import EmbeddedStore
 store = EmbeddedStore(Path(sys.argv[1]))
-store.settle(Outcome(bank="bank", session=sys.argv[2], message_key="a"))
+store.settle(Outcome(message=Message(bank="bank", session=sys.argv[2], key="a")))
 os.kill(os.getpid(), 9)
 """
 
@@ -35,6 +35,10 @@ class TestEmbeddedStore(StoreContract):
     @pytest.fixture
     def no_looks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded, "LOOK_SECONDS", 60)
+
+    @pytest.fixture
+    def short_leases(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(embedded_steps, "LEASE_SECONDS", 1)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import redis
 from biomaj_download.errors import StoreError
 from biomaj_download.settings import RedisSettings
 from biomaj_download.store import redis as redis_room
+from biomaj_download.store import redis_scripts as scripts
 from biomaj_download.store.base import Store
 from biomaj_download.store.redis import RedisStore
 from tests.contract.store import StoreContract, assert_each_is_seen, outcome
@@ -34,6 +35,12 @@ class TestRedisStore(StoreContract):
     def no_looks(self, monkeypatch) -> None:
         monkeypatch.setattr(redis_room, "FIRST_LOOK_SECONDS", 60)
         monkeypatch.setattr(redis_room, "LONGEST_LOOK_SECONDS", 60)
+
+    @pytest.fixture
+    def short_leases(self, store, monkeypatch) -> None:
+        for name in ("claim", "renew"):
+            script = getattr(scripts, name.upper()).replace("'EX', 30", "'EX', 1")
+            monkeypatch.setattr(store, f"_{name}", store._redis.register_script(script))
 
 
 def test_redis_store_uses_the_keys_that_biomaj_services_share(store, raw) -> None:

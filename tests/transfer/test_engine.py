@@ -160,6 +160,19 @@ def test_engine_names_a_sink_that_takes_no_more(engine, faulty_http):
         engine.move(TransferRequest(url=faulty_http.add("/a", Answer(body=b"x")), sink=Full()))
 
 
+def test_engine_hands_on_what_a_sink_raises(engine, faulty_http, capfd):
+    class Broken:
+        def write(self, chunk: bytes) -> int:
+            raise OSError("no disk")
+
+    request = TransferRequest(url=faulty_http.add("/a", Answer(body=b"x")), sink=Broken())
+
+    with pytest.raises(OSError, match="no disk"):
+        engine.move(request)
+
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "gopher://127.0.0.1/", "http://["])
 def test_engine_refuses_what_is_no_address_of_ours(engine, url):
     with pytest.raises(TransferError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from biomaj_download.transfer.kept import Validators
 from biomaj_download.transfer.partial import Part, part_path
 
 
@@ -90,4 +91,17 @@ def test_a_hard_link_that_is_left_behind_never_changes_the_other_file(tmp_path):
 
     assert production.read_bytes() == b"production"
     assert part.path.read_bytes() == b"new"
+    part.discard()
+
+
+def test_a_record_that_finds_no_room_leaves_nothing_behind(small_disk):
+    part = Part(small_disk / "a")
+    part.create()
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "other").write_bytes(bytes(9 * 1024 * 1024))
+
+    part.keep(Validators(url="a", etag='"1"'))
+
+    assert not part.is_kept
+    assert {path.name for path in small_disk.iterdir()} == {"other", part.path.name}
     part.discard()

@@ -56,6 +56,11 @@ _DIRECTORY_MARK = re.compile(r'(?i)alt="\[DIR\]"|&lt;dir&gt;')
 _WEB_ADDRESS = re.compile(r"(?i)https?://|/")
 _OTHER_ADDRESS = re.compile(r"(?i)(?:mailto|javascript|data|tel|ftps?|news|irc|file):")
 _DEFAULT_PORTS = (80, 443)
+_PAGE_BEGIN = re.compile(r"(?i)\ufeff?\s*<(?:!doctype|html)\b")
+_PAGE_END = re.compile(r"(?i)</html\s*>")
+#: Programs that write an index add no more than a remark behind its end.
+_END_LENGTH = 1024
+_SHOWN_LENGTH = 40
 #: What an index shows even of an empty directory.
 _INDEX_SIGN = re.compile(
     r"(?i)<(?:title|h1)\b[^<>]*>\s*(?:index of|directory listing)"
@@ -70,6 +75,18 @@ class _Child:
 
     name: str
     is_directory: bool
+
+
+def check_whole(page: str, *, url: str) -> None:
+    """Return if a page ends, where the server marked no end of its answer.
+
+    Raises:
+        ListingError: it was cut.
+    """
+    if _PAGE_BEGIN.match(page) and not _PAGE_END.search(page, max(len(page) - _END_LENGTH, 0)):
+        raise ListingError(
+            f"{url}: expected a whole page, got one without an end: {page[-_SHOWN_LENGTH:]!r}"
+        )
 
 
 def read_index(page: str, *, url: str, patterns: HttpPatterns | None = None) -> Listing:
