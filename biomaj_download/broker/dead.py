@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from hashlib import sha256
 from uuid import uuid4
 
 from biomaj_download.broker.base import REQUEUED_HEADER
@@ -75,6 +76,15 @@ class DeadLetters(ABC):
     @abstractmethod
     def drop(self, ids: Collection[str]) -> frozenset[str]:
         """Forget letters for ever; return the ids that were found."""
+
+
+def identity_of(message_id: str | None, body: bytes) -> str:
+    """Return the message id that a letter is put back under.
+
+    An old client's has none, and was counted under a digest of its content: it takes that for its
+    id, or it would pass for a second message with the same content.
+    """
+    return message_id or sha256(body).hexdigest()
 
 
 def last_words(reason: str) -> dict[str, str]:

@@ -30,6 +30,7 @@ from biomaj_download.broker.dead import (
     REASON_HEADER,
     DeadLetter,
     DeadLetters,
+    identity_of,
     instant_of,
     revived,
 )
@@ -75,7 +76,8 @@ class RabbitmqDeadLetters(DeadLetters):
         """Publish letters, and acknowledge each one after its confirm."""
 
         def publish(channel: BlockingChannel, letter: DeadLetter) -> None:
-            properties = persistent(letter.message_id, revived(letter.headers))
+            message_id = identity_of(letter.message_id, letter.body)
+            properties = persistent(message_id, revived(letter.headers))
             channel.basic_publish("", main_queue, letter.body, properties, mandatory=True)
 
         main_queue = self._settings.queue

@@ -12,7 +12,7 @@ from uuid import uuid4
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
 from biomaj_download.broker.base import REQUEUED_HEADER
-from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS
+from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS, identity_of
 
 FIRST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -193,10 +193,11 @@ class QueueFile:
 
     def revive(self, letter_id: str) -> None:
         """Have a dead letter wait as a new message."""
+        query = "SELECT message_id, body FROM dead WHERE letter_id = ?"
+        message_id, body = self._connection.execute(query, (letter_id,)).fetchone()
         self._connection.execute(
-            "INSERT INTO messages (message_id, body, requeued)"
-            " SELECT message_id, body, 1 FROM dead WHERE letter_id = ?",
-            (letter_id,),
+            "INSERT INTO messages (message_id, body, requeued) VALUES (?, ?, 1)",
+            (identity_of(message_id, body), body),
         )
         self.forget(letter_id)
 

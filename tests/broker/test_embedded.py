@@ -9,12 +9,13 @@ from contextlib import closing
 
 import pytest
 
+from biomaj_download.broker.dead import identity_of
 from biomaj_download.broker.dead_embedded import EmbeddedDeadLetters
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.broker.queue_file import FIRST_SCHEMA
 from biomaj_download.errors import BrokerError
 from biomaj_download.settings import BrokerSettings, Settings
-from tests.contract.broker import BrokerContract, DeadLetter, bodies, consuming, read, wait_for
+from tests.contract.broker import BrokerContract, DeadLetter, consuming, read, wait_for
 
 
 class TestEmbeddedBroker(BrokerContract):
@@ -121,7 +122,9 @@ class TestEmbeddedBroker(BrokerContract):
         assert (letter.body, letter.reason, len(letter.id)) == (b"\x00", "no request", 32)
         assert letter.died_at is not None
         with consuming(open_one()) as consumption:
-            assert bodies(consumption.take(2)) == ["waiting", b"\x00"]
+            waiting, requeued = consumption.take(2)
+        assert (waiting.body, requeued.body) == ("waiting", b"\x00")
+        assert requeued.message_id == identity_of(None, b"\x00")
 
     def test_dead_letters_are_not_looked_for_in_a_file_that_is_not_there(self, path):
         with pytest.raises(BrokerError, match=f"{path}: expected a queue file"):
