@@ -21,7 +21,9 @@ from rich.progress import (
 )
 
 from biomaj_download import __version__
+from biomaj_download.cli_dead import dead
 from biomaj_download.errors import DownloadError
+from biomaj_download.exit_codes import SOME_FAILED, UNREACHABLE
 from biomaj_download.notify import Notifier
 from biomaj_download.oneoff import Fetch, failures, fetch_all, plan
 from biomaj_download.serving import EmbeddedService
@@ -29,8 +31,6 @@ from biomaj_download.settings import load_settings
 from biomaj_download.signals import obey_stop_signals
 from biomaj_download.transfer.outcome import redact
 
-#: Exit codes: 1 some files failed, 2 usage (click's own), 3 the service could not start.
-SOME_FAILED, USAGE, UNREACHABLE = 1, 2, 3
 _LOOK_SECONDS = 0.1
 
 
@@ -160,6 +160,9 @@ def serve(data: Path, host: str, port: int) -> None:
     obey_stop_signals(stop)
     click.echo(f"serving on {service.url}, data in {data}")
     service.run(on_turn=partial(notifier.lives, f"serving on {service.url}"))
+
+
+main.add_command(dead)
 
 
 if __name__ == "__main__":

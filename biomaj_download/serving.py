@@ -19,17 +19,22 @@ from biomaj_download.store.opening import open_store
 _WEB_THREADS = 32
 
 
+def embedded_in(data_dir: Path, settings: Settings) -> Settings:
+    """Return the settings with queue and sessions in the files of a directory."""
+    return settings.model_copy(
+        update={
+            "broker": BrokerSettings(url=f"sqlite:{data_dir / 'queue.sqlite'}"),
+            "store": StoreSettings(url=f"sqlite:{data_dir / 'sessions.sqlite'}"),
+        }
+    )
+
+
 class EmbeddedService:
     """A service without a server; `run` is called once, `stop` from a signal handler at will."""
 
     def __init__(self, settings: Settings, data_dir: Path, *, host: str, port: int) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        embedded = settings.model_copy(
-            update={
-                "broker": BrokerSettings(url=f"sqlite:{data_dir / 'queue.sqlite'}"),
-                "store": StoreSettings(url=f"sqlite:{data_dir / 'sessions.sqlite'}"),
-            }
-        )
+        embedded = embedded_in(data_dir, settings)
         broker, store = open_broker(embedded), open_store(embedded)
         self._service = DownloadService(settings=embedded, broker=broker, store=store)
         app = create_app(embedded, store=store, broker=broker)

@@ -20,7 +20,7 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "errors", "job", "machine"),
+    ("__init__", "errors", "exit_codes", "job", "machine"),
     (
         "archives",
         "cancellation",
@@ -57,7 +57,8 @@ FLOORS = (
     ("worker",),
     ("client", "downloadservice"),
     ("downloadclient", "biomaj_download_web", "supervisor"),
-    ("oneoff", "serving"),
+    ("inspection", "oneoff", "serving"),
+    ("cli_dead",),
     ("cli",),
     ("wsgi",),
 )

@@ -12,6 +12,7 @@ import pytest
 
 from biomaj_download import admission, watch
 from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
+from biomaj_download.broker.dead import identity_of
 from biomaj_download.crew import Crew
 from biomaj_download.errors import DiskFull, StoreError
 from biomaj_download.message import downmessage_pb2 as wire
@@ -441,6 +442,19 @@ def test_a_dead_letter_that_was_put_back_is_worked_on_and_not_counted_again(
     (tmp_path / "home" / "one.dat").unlink()
 
     handle(delivery(operation, message_id="a", headers={REQUEUED_HEADER: 1}))
+
+    assert (tmp_path / "home" / "one.dat").exists()
+    assert store.progress("bank", session) == Progress(1, None)
+
+
+def test_an_old_clients_dead_letter_that_was_put_back_is_worked_on_and_not_counted_again(
+    handle, store, session, operation, tmp_path
+):
+    handle(delivery(operation))
+    (tmp_path / "home" / "one.dat").unlink()
+
+    put_back = identity_of(None, delivery(operation).body)
+    handle(delivery(operation, message_id=put_back, headers={REQUEUED_HEADER: 1}))
 
     assert (tmp_path / "home" / "one.dat").exists()
     assert store.progress("bank", session) == Progress(1, None)

@@ -7,8 +7,10 @@ import os
 import socket
 
 import pika
+from pika import DeliveryMode
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.spec import BasicProperties
 
 from biomaj_download.settings import RabbitmqSettings
 
@@ -18,8 +20,9 @@ log = logging.getLogger("biomaj.download.broker")
 #: the connector's own: a server that accepts and then says nothing.
 AMQP_FAILURES = (AMQPError, AMQPConnectorException, OSError)
 
-#: AMQP 0-9-1 reply codes: an account may not make the queue, or it exists with other arguments.
-ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
+#: AMQP 0-9-1 reply codes: an account may not make the queue, there is none, or it exists with other
+#: arguments.
+ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406
 
 
 def server_name(settings: RabbitmqSettings) -> str:
@@ -63,6 +66,13 @@ def declare_queue(connection: pika.BlockingConnection, queue: str) -> None:
         log.warning("queue used as it exists name=%s: %s", queue, refused.reply_text)
         with connection.channel() as channel:
             channel.queue_declare(queue, passive=True)
+
+
+def persistent(message_id: str | None, headers: dict[str, object] | None = None) -> BasicProperties:
+    """Return the properties of a message that outlives the broker's process."""
+    return BasicProperties(
+        delivery_mode=DeliveryMode.Persistent, message_id=message_id, headers=headers
+    )
 
 
 def reason_of(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 from biomaj_download.broker.base import Broker, Delivery
 from biomaj_download.broker.outage import Outage, wait_out
-from biomaj_download.broker.queue_file import Claimed, QueueFile
+from biomaj_download.broker.queue_file import Claimed, QueueFile, headers_of
 from biomaj_download.broker.seat import Seat, take_seat, take_seat_if_free
 from biomaj_download.errors import BrokerError, mapped
 
@@ -243,12 +243,10 @@ class Consumption:
 
 
 def _delivery(message: Claimed) -> Delivery:
-    """Count earlier deliveries in the header that RabbitMQ's quorum queues use for it."""
-    earlier = message.deliveries - 1
     return Delivery(
         body=message.body,
         token=message.id,
         message_id=message.message_id,
-        redelivered=earlier > 0,
-        headers={"x-delivery-count": earlier} if earlier else {},
+        redelivered=message.deliveries > 1,
+        headers=headers_of(deliveries=message.deliveries, requeued=message.requeued),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from biomaj_download.broker.base import Broker
+from biomaj_download.broker.dead import DeadLetters
+from biomaj_download.broker.dead_embedded import EmbeddedDeadLetters
+from biomaj_download.broker.dead_rabbitmq import RabbitmqDeadLetters
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.broker.rabbitmq import RabbitmqBroker
 from biomaj_download.errors import ConfigError
@@ -18,12 +21,28 @@ def open_broker(settings: Settings) -> Broker:
         ConfigError: the URL names no broker of ours.
         BrokerError: the queue file cannot be opened. RabbitMQ is first contacted when used.
     """
+    path = _queue_path(settings)
+    return RabbitmqBroker(settings.rabbitmq) if path is None else EmbeddedBroker(path)
+
+
+def open_dead_letters(settings: Settings) -> DeadLetters:
+    """Return the dead letters of the broker that `broker.url` names; contacted when used.
+
+    Raises:
+        ConfigError: the URL names no broker of ours.
+    """
+    path = _queue_path(settings)
+    return RabbitmqDeadLetters(settings.rabbitmq) if path is None else EmbeddedDeadLetters(path)
+
+
+def _queue_path(settings: Settings) -> Path | None:
+    """Return the file of the embedded queue; None: it is RabbitMQ."""
     url = settings.broker.url
     if url is None:
-        return RabbitmqBroker(settings.rabbitmq)
+        return None
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:
         raise ConfigError(
             f"broker.url: expected sqlite:PATH, or nothing for RabbitMQ, got scheme {scheme!r}"
         )
-    return EmbeddedBroker(Path(path))
+    return Path(path)

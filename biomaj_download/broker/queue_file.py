@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
-SCHEMA = """
+from biomaj_download.broker.base import REQUEUED_HEADER
+from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS, identity_of
+
+FIRST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id TEXT,
@@ -29,6 +33,18 @@ CREATE TABLE IF NOT EXISTS dead (
 );
 """
 
+DEAD_LETTERS_SCHEMA = """
+ALTER TABLE messages ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN deliveries INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE dead ADD COLUMN requeued INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dead ADD COLUMN letter_id TEXT;
+UPDATE dead SET letter_id = lower(hex(randomblob(16)));
+CREATE UNIQUE INDEX letters ON dead (letter_id);
+"""
+
+#: A file's `user_version` says how many of these it has had; a new one gets all.
+SCHEMAS = (FIRST_SCHEMA, DEAD_LETTERS_SCHEMA)
+
 #: How long a statement waits for another process to finish its transaction.
 BUSY_TIMEOUT_SECONDS = 30
 
@@ -36,7 +52,7 @@ BUSY_TIMEOUT_SECONDS = 30
 WAITING = "SELECT id FROM messages WHERE seat IS NULL ORDER BY id LIMIT ?"
 CLAIM = f"""
 UPDATE messages SET seat = ?, deliveries = deliveries + 1 WHERE id IN ({WAITING})
-RETURNING id, message_id, body, deliveries
+RETURNING id, message_id, body, deliveries, requeued
 """  # noqa: S608 - of constants only
 
 
@@ -47,6 +63,29 @@ class Claimed(NamedTuple):
     message_id: str | None
     body: bytes
     deliveries: int
+    requeued: bool
+
+
+class Dead(NamedTuple):
+    """A dead letter as the file keeps it; `deliveries` and `requeued` as it was claimed."""
+
+    letter_id: str
+    reason: str
+    body: bytes
+    message_id: str | None
+    died_at: str
+    deliveries: int
+    requeued: bool
+
+
+def headers_of(*, deliveries: int, requeued: bool) -> dict[str, object]:
+    """Return a message's headers; earlier deliveries stand in that of RabbitMQ's quorum queues."""
+    headers: dict[str, object] = {}
+    if deliveries > 1:
+        headers["x-delivery-count"] = deliveries - 1
+    if requeued:
+        headers[REQUEUED_HEADER] = 1
+    return headers
 
 
 @retry(
@@ -76,8 +115,7 @@ class QueueFile:
             _write_ahead(self._connection)
             self._connection.execute(f"PRAGMA synchronous={synchronous}")
             with self.transaction():
-                for statement in SCHEMA.split(";"):
-                    self._connection.execute(statement)
+                self._complete_schema()
         except sqlite3.Error:
             self.close()
             raise
@@ -136,8 +174,41 @@ class QueueFile:
     def bury(self, id_: int, reason: str) -> None:
         """Move a message to the dead letters."""
         self._connection.execute(
-            "INSERT INTO dead (message_id, body, reason)"
-            " SELECT message_id, body, ? FROM messages WHERE id = ?",
-            (reason, id_),
+            "INSERT INTO dead (message_id, body, deliveries, requeued, reason, letter_id)"
+            " SELECT message_id, body, deliveries, requeued, ?, ? FROM messages WHERE id = ?",
+            (reason[:LONGEST_REASON_CHARACTERS], uuid4().hex, id_),
         )
         self.remove(id_)
+
+    def dead_ids(self) -> list[str]:
+        """Return the ids of the dead letters, the oldest first; from the index, past the bodies."""
+        query = "SELECT letter_id FROM dead INDEXED BY letters ORDER BY id"
+        return [id_ for (id_,) in self._connection.execute(query)]
+
+    def dead(self) -> Iterator[Dead]:
+        """Read the dead letters, the oldest first."""
+        columns = ", ".join(Dead._fields)
+        rows = self._connection.execute(f"SELECT {columns} FROM dead ORDER BY id")  # noqa: S608 - names of ours
+        return (Dead(*row) for row in rows)
+
+    def revive(self, letter_id: str) -> None:
+        """Have a dead letter wait as a new message."""
+        query = "SELECT message_id, body FROM dead WHERE letter_id = ?"
+        message_id, body = self._connection.execute(query, (letter_id,)).fetchone()
+        self._connection.execute(
+            "INSERT INTO messages (message_id, body, requeued) VALUES (?, ?, 1)",
+            (identity_of(message_id, body), body),
+        )
+        self.forget(letter_id)
+
+    def forget(self, letter_id: str) -> None:
+        """Delete a dead letter."""
+        self._connection.execute("DELETE FROM dead WHERE letter_id = ?", (letter_id,))
+
+    def _complete_schema(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        for schema in SCHEMAS[version:]:
+            for statement in schema.split(";"):
+                self._connection.execute(statement)
+            version += 1
+            self._connection.execute(f"PRAGMA user_version={version}")

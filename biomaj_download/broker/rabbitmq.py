@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
-from pika import BlockingConnection, DeliveryMode
-from pika.spec import BasicProperties
+from pika import BlockingConnection
 
 from biomaj_download.broker.amqp import (
     AMQP_FAILURES,
     declare_queue,
     open_connection,
+    persistent,
     reason_of,
     server_name,
 )
 from biomaj_download.broker.base import TURN_SECONDS, Broker, Delivery
 from biomaj_download.broker.consumer import Consumer, Orders, Settlement, Token
+from biomaj_download.broker.dead import last_words
 from biomaj_download.broker.outage import Outage, wait_out
 from biomaj_download.broker.publisher import Publisher
 from biomaj_download.errors import BrokerError
@@ -29,9 +30,6 @@ log = logging.getLogger("biomaj.download.broker")
 
 #: `close` waits so long for `consume`: longer than pika tries to connect (stack_timeout).
 CLOSE_SECONDS = 30
-
-#: A reason travels in a header, and headers must fit into one frame (128 KiB by default).
-LONGEST_REASON_CHARACTERS = 2000
 
 
 class RabbitmqBroker(Broker):
@@ -51,13 +49,13 @@ class RabbitmqBroker(Broker):
 
     def publish(self, body: bytes, *, message_id: str) -> None:
         """Put a message on the queue; return when RabbitMQ has confirmed it."""
-        self._publisher.publish(self._settings.queue, body, _properties(message_id))
+        self._publisher.publish(self._settings.queue, body, persistent(message_id))
 
     def publish_many(self, messages: Iterable[tuple[bytes, str]]) -> None:
         """Put many messages on the queue, some hundreds in a transaction."""
         self._publisher.publish_many(
             self._settings.queue,
-            ((body, _properties(message_id)) for body, message_id in messages),
+            ((body, persistent(message_id)) for body, message_id in messages),
         )
 
     def consume(
@@ -89,8 +87,7 @@ class RabbitmqBroker(Broker):
 
     def reject(self, delivery: Delivery, *, reason: str) -> None:
         """Publish to the dead letters, in the caller's thread, then acknowledge."""
-        headers = {**delivery.headers, "x-reason": reason[:LONGEST_REASON_CHARACTERS]}
-        properties = _properties(delivery.message_id, headers)
+        properties = persistent(delivery.message_id, {**delivery.headers, **last_words(reason)})
         try:
             self._publisher.publish(f"{self._settings.queue}.dead", delivery.body, properties)
         except BrokerError as error:
@@ -159,11 +156,3 @@ def _turn(connection: BlockingConnection, on_turn: Callable[[], object]) -> None
     """Call `on_turn` now, and from the connection's loop as long as that turns."""
     on_turn()
     connection.call_later(TURN_SECONDS, partial(_turn, connection, on_turn))
-
-
-def _properties(
-    message_id: str | None, headers: dict[str, object] | None = None
-) -> BasicProperties:
-    return BasicProperties(
-        delivery_mode=DeliveryMode.Persistent, message_id=message_id, headers=headers
-    )

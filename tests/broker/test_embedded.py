@@ -9,10 +9,13 @@ from contextlib import closing
 
 import pytest
 
+from biomaj_download.broker.dead import identity_of
+from biomaj_download.broker.dead_embedded import EmbeddedDeadLetters
 from biomaj_download.broker.embedded import EmbeddedBroker
+from biomaj_download.broker.queue_file import FIRST_SCHEMA
 from biomaj_download.errors import BrokerError
 from biomaj_download.settings import BrokerSettings, Settings
-from tests.contract.broker import BrokerContract, DeadLetter, consuming, wait_for
+from tests.contract.broker import BrokerContract, DeadLetter, consuming, read, wait_for
 
 
 class TestEmbeddedBroker(BrokerContract):
@@ -104,6 +107,45 @@ class TestEmbeddedBroker(BrokerContract):
             broker.publish_many([(b"body", "one"), (None, "two")])
 
         assert self.first_waiting(broker) == b"marker"
+
+    def test_a_file_from_before_dead_letters_had_ids_is_brought_up_to_date(self, path, open_one):
+        path.parent.mkdir()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(FIRST_SCHEMA)
+            connection.execute("INSERT INTO messages (body, message_id) VALUES ('waiting', 'one')")
+            connection.execute("INSERT INTO dead (body, reason) VALUES (x'00', 'no request')")
+            connection.commit()
+
+        (letter,) = read(EmbeddedDeadLetters(path))
+        assert EmbeddedDeadLetters(path).requeue({letter.id}) == {letter.id}
+
+        assert (letter.body, letter.reason, len(letter.id)) == (b"\x00", "no request", 32)
+        assert letter.died_at is not None
+        with consuming(open_one()) as consumption:
+            waiting, requeued = consumption.take(2)
+        assert (waiting.body, requeued.body) == ("waiting", b"\x00")
+        assert requeued.message_id == identity_of(None, b"\x00")
+
+    def test_dead_letters_are_not_looked_for_in_a_file_that_is_not_there(self, path):
+        with pytest.raises(BrokerError, match=f"{path}: expected a queue file"):
+            EmbeddedDeadLetters(path).count()
+
+        assert not path.parent.exists()
+
+    def test_a_requeued_message_stays_one_and_its_deliveries_count_anew(
+        self, path, die, letters, open_one
+    ):
+        die("one")
+        letters.requeue({letter.id for letter in read(letters)})
+
+        broker = open_one()
+        with consuming(broker) as consumption:
+            broker.requeue(*consumption.take(1))
+            (again,) = consumption.take(1)
+            broker.reject(again, reason="no request")
+
+        assert again.headers == {"x-delivery-count": 1, "x-requeued": 1}
+        assert read(letters)[0].headers == again.headers
 
     def test_a_new_file_that_another_process_is_making_is_waited_for(self, tmp_path):
         path = tmp_path / "queue.db"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import queue
+import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 import pytest
 
+from biomaj_download.broker import dead
 from biomaj_download.broker.base import TURN_SECONDS, Broker, Delivery
-from biomaj_download.broker.opening import open_broker
+from biomaj_download.broker.opening import open_broker, open_dead_letters
 from biomaj_download.settings import Settings
 
 #: Longer than any broker takes to deliver, reconnect included.
@@ -107,8 +110,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def bodies(deliveries: list[Delivery]) -> list[bytes]:
-    return [delivery.body for delivery in deliveries]
+def bodies(messages: Sequence[Delivery | dead.DeadLetter]) -> list[bytes]:
+    return [message.body for message in messages]
+
+
+def read(letters: dead.DeadLetters) -> list[dead.DeadLetter]:
+    with closing(letters.each()) as each:
+        return list(each)
 
 
 class BrokerContract:
@@ -137,6 +145,23 @@ class BrokerContract:
     @pytest.fixture
     def broker(self, open_one: Callable[[], Broker]) -> Broker:
         return open_one()
+
+    @pytest.fixture
+    def letters(self, settings: Settings) -> dead.DeadLetters:
+        return open_dead_letters(settings)
+
+    @pytest.fixture
+    def die(self, open_one: Callable[[], Broker]) -> Callable[..., None]:
+        """Publish messages, each under its text as id, and reject them."""
+
+        def die(*texts: str) -> None:
+            broker = open_one()
+            broker.publish_many((text.encode(), text) for text in texts)
+            with consuming(broker) as consumption:
+                for _ in texts:
+                    broker.reject(*consumption.take(1), reason="no request")
+
+        return die
 
     def first_waiting(self, broker: Broker) -> bytes:
         """Put a marker behind all others and return the first of the queue: none else waits?"""
@@ -241,6 +266,100 @@ class BrokerContract:
 
         assert dead_letters() == [DeadLetter(b"\xffpoison", "one", "no request")]
         assert self.first_waiting(open_one()) == b"marker"
+
+    def test_dead_letters_are_handed_out_oldest_first_and_stay(self, die, letters):
+        die("one", "two", "three")
+
+        for _ in range(2):
+            assert letters.count() == 3
+            assert bodies(read(letters)) == [b"one", b"two", b"three"]
+        with closing(letters.each()) as each:
+            assert next(each).body == b"one"
+        assert bodies(read(letters)) == [b"one", b"two", b"three"]
+
+    def test_a_dead_letter_has_an_id_of_its_own_and_tells_when_it_died(self, die, letters):
+        die("one", "one")
+
+        one, other = read(letters)
+
+        assert read(letters) == [one, other]
+        assert one.id != other.id
+        assert (one.reason, one.message_id, one.headers) == ("no request", "one", {})
+        age = datetime.now(timezone.utc) - one.died_at
+        assert timedelta(seconds=-1) <= age < timedelta(seconds=PATIENCE_SECONDS)
+
+    def test_a_requeued_letter_is_delivered_with_its_message_id_and_says_so(
+        self, die, letters, open_one
+    ):
+        die("one", "two", "three")
+        two = read(letters)[1]
+
+        assert letters.requeue({two.id, "0" * 32}) == {two.id}
+
+        assert bodies(read(letters)) == [b"one", b"three"]
+        with consuming(open_one()) as consumption:
+            (delivery,) = consumption.take(1)
+            assert consumption.is_quiet()
+        assert (delivery.body, delivery.message_id) == (b"two", "two")
+        assert (delivery.redelivered, delivery.headers) == (False, {"x-requeued": 1})
+
+    def test_a_requeued_letter_may_die_again_and_is_another_letter_then(self, die, letters, broker):
+        die("one")
+        (first,) = read(letters)
+        letters.requeue({first.id})
+
+        with consuming(broker) as consumption:
+            broker.reject(*consumption.take(1), reason="again")
+
+        (second,) = read(letters)
+        assert (second.body, second.message_id, second.reason) == (b"one", "one", "again")
+        assert second.headers == {"x-requeued": 1}
+        assert second.id != first.id
+
+    def test_all_letters_can_be_requeued_while_they_die_again(self, die, letters, broker):
+        die(*(str(number) for number in range(50)))
+        ids = {letter.id for letter in read(letters)}
+
+        with consuming(broker) as consumption, ThreadPoolExecutor(1) as pool:
+            requeued = pool.submit(letters.requeue, ids)
+            for _ in range(50):
+                broker.reject(*consumption.take(1), reason="again")
+            assert requeued.result() == ids
+
+        assert [letter.reason for letter in read(letters)] == ["again"] * 50
+
+    def test_dropped_letters_are_gone(self, die, letters, open_one):
+        die("one", "two", "three")
+        one, _, three = read(letters)
+
+        assert letters.drop({one.id, three.id, "0" * 32}) == {one.id, three.id}
+
+        assert bodies(read(letters)) == [b"two"]
+        assert self.first_waiting(open_one()) == b"marker"
+
+    def test_a_queue_that_never_lost_a_message_has_no_letters(self, broker, letters):
+        broker.publish(b"body", message_id="one")
+
+        assert (letters.count(), read(letters)) == (0, [])
+        assert letters.drop({"0" * 32}) == letters.requeue({"0" * 32}) == frozenset()
+
+    def test_large_letters_are_read_and_requeued_whole_and_their_reason_is_short(
+        self, open_one, letters
+    ):
+        large = [bytes(16 * 2**20), random.Random(1).randbytes(10 * 2**20)]
+        broker = open_one()
+        broker.publish_many([(large[0], "1"), (large[1], "2")])
+        with consuming(broker) as consumption:
+            for delivery in consumption.take(2):
+                broker.reject(delivery, reason="\N{SNOWMAN}" * 200_000)
+
+        found = read(letters)
+        letters.requeue({letter.id for letter in found})
+
+        assert [letter.reason for letter in found] == ["\N{SNOWMAN}" * 2000] * 2
+        assert bodies(found) == large
+        with consuming(open_one()) as consumption:
+            assert bodies(consumption.take(2)) == large
 
     def test_settling_twice_changes_nothing_and_is_logged(self, broker, open_one, caplog):
         broker.publish(b"body", message_id="one")
