@@ -129,6 +129,11 @@ class Admission:
         except UnreadableMessage as error:
             message = _message(delivery, error.bank, error.session, holder)
             return Task(broker=self._broker, delivery=delivery, message=message, problem=error)
+        except Exception as error:  # a message that we cannot read must not end all work
+            log.exception("unexpected failure, message put aside")
+            problem = UnreadableMessage(f"message: unexpected failure: {error}")
+            message = _message(delivery, "", "", holder)
+            return Task(broker=self._broker, delivery=delivery, message=message, problem=problem)
         message = _message(delivery, job.bank, job.session, holder)
         message = replace(message, targets=_targets(job, message))
         return Task(broker=self._broker, delivery=delivery, message=message, job=job)

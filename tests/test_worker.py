@@ -303,6 +303,22 @@ def test_worker_counts_and_rejects_a_message_that_is_no_request(
     assert broker.settled[0][0] == "reject"
 
 
+def test_a_message_that_breaks_the_reader_is_put_aside_and_others_go_on(
+    handle, broker, store, session, operation, monkeypatch
+):
+    def broken(body: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(admission, "decode", broken)
+        handle(delivery(operation, message_id="a"))
+
+    handle(delivery(operation, message_id="b"))
+
+    assert [what for what, _ in broker.settled] == ["reject", "accept"]
+    assert store.progress("bank", session) == Progress(1, None)
+
+
 def test_worker_counts_an_unknown_protocol(handle, broker, store, session, operation):
     operation.download.remote_file.protocol = wire.DownloadFile.IRODS
 

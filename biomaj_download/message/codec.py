@@ -75,14 +75,17 @@ def decode(body: bytes) -> Job:
     Raises:
         UnreadableMessage: it is none that we can work on.
     """
-    operation = read_operation(body)
-    return job_of(operation)
+    return job_of(read_operation(body))
 
 
 def job_of(operation: wire.Operation) -> Job:
     """Return the request in an Operation that is at hand as a message object."""
     bank, session = operation.download.bank, operation.download.session
-    problem = _problem(operation)
+    if not _is_text(bank, session):
+        raise UnreadableMessage(
+            f"message: expected bank and session in UTF-8, got {bank!r} and {session!r}"
+        )
+    problem = _problem(operation) or _problem_of_text(operation.download)
     if problem:
         raise UnreadableMessage(f"message: {problem}", bank=bank, session=session)
     download = operation.download
@@ -126,6 +129,28 @@ def _problem(operation: Any) -> str | None:
     if operation.type == wire.Operation.DOWNLOAD and not operation.download.remote_file.files:
         return "expected at least one file in `remote_file.files` of a DOWNLOAD, got none"
     return None
+
+
+def _problem_of_text(download: Any) -> str | None:
+    """Say what is no text where text is needed; None: nothing."""
+    remote = download.remote_file
+    names = (text for file in remote.files for text in (file.name, file.save_as, file.root))
+    texts = (download.local_dir, remote.server, remote.remote_dir, remote.save_as)
+    if not _is_text(*texts, *names) or not _has_readable_options(download):
+        return "expected names and options in UTF-8, got other bytes"
+    return None
+
+
+def _is_text(*values: Any) -> bool:
+    """Say whether all are text: protobuf gives bytes where a message holds something else."""
+    return all(isinstance(value, str) for value in values)
+
+
+def _has_readable_options(download: Any) -> bool:
+    try:
+        return _is_text(*download.options.values())
+    except UnicodeDecodeError:  # of a name, which protobuf reads here
+        return False
 
 
 def encode_file_list(files: Iterable[RemoteFile]) -> bytes:

@@ -144,3 +144,13 @@ def test_file_lists_come_back_as_they_went():
     assert decode_file_list(b"") == ()
     with pytest.raises(UnreadableMessage):
         decode_file_list(b"\xff")
+
+
+@pytest.mark.parametrize("text", ["bank", "session", "/home", "ftp_method", "nocwd", "/a", "/r"])
+def test_decode_refuses_what_should_be_text_and_is_none(operation, text):
+    body = operation.SerializeToString()
+    spoiled = body.replace(text.encode(), b"\xff" + text[1:].encode())
+    assert spoiled != body
+
+    with pytest.raises(UnreadableMessage, match="UTF-8"):
+        decode(spoiled)
