@@ -79,7 +79,7 @@ def test_readme_names_no_file_that_is_not_there():
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["get", "serve"])
+@pytest.mark.parametrize("command", ["dead", "get", "serve"])
 def test_readme_shows_commands_that_exist(command):
     assert f"biomaj-download {command}" in README
     done = subprocess.run(
