@@ -60,6 +60,7 @@ def test_a_process_with_the_number_of_a_dead_one_is_another():
         "",
         "nonsense",
     ],
+    ids=["another run", "another namespace", "unknown", "empty", "nonsense"],
 )
 def test_a_process_that_cannot_be_looked_for_is_not_taken_for_gone(name):
     assert not is_gone(name)
