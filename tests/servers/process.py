@@ -42,17 +42,27 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+#: Ports that are given out: a server that is stopped for a while finds its own again.
+_given_ports: set[int] = set()
+#: Test processes that run side by side have ports of their own (pytest-xdist names them gw0...).
+_SIDE_BY_SIDE = 8
+
+
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now.
+    """Return a loopback port that nobody listens on now, and that nobody else here is given.
 
     It lies below those that the kernel gives to clients: a server that is stopped for a while
     would else find its port taken, even by a client that tries to reach it.
     """
     first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = first_of_clients // 2 + process % _SIDE_BY_SIDE
     while True:
-        port = random.randrange(first_of_clients // 2, first_of_clients)
+        port = random.randrange(first, first_of_clients, _SIDE_BY_SIDE)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
 
 
 def poll(seconds: float) -> Iterator[None]:
