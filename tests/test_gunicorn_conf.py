@@ -9,7 +9,7 @@ import pytest
 
 from biomaj_download.biomaj_download_web import LONG_POLLS
 from biomaj_download.settings import RedisSettings
-from biomaj_download.store.base import Outcome
+from biomaj_download.store.base import Message, Outcome
 from biomaj_download.store.redis import RedisStore
 from tests.exposition import samples
 from tests.servers.consul_agent import ConsulAgent
@@ -70,7 +70,7 @@ def test_gunicorn_answers_long_polls_across_processes(redis_section):
             questions = [pool.submit(gunicorn.ask, "GET", url) for _ in range(20)]
             assert gunicorn.ask("GET", "/readyz").json() == {"status": "ok"}
 
-            store.settle(Outcome(bank="bank", session=session, message_key="a"))
+            store.settle(Outcome(message=Message(bank="bank", session=session, key="a")))
 
             answers = [question.result(timeout=10).json() for question in questions]
     store.close()

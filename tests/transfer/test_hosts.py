@@ -386,8 +386,9 @@ def test_idle_connections_of_one_user_keep_another_out_but_once(engine, crowded)
     url = f"{crowded.url}/1.dat"
     bodies([engine.submit(TransferRequest(url=url)) for _ in range(5)], [])
     request = TransferRequest(url=url, credentials=f"{crowded.user}:{crowded.password}")
-    engine.submit(request).exception(timeout=60)
+    refusals = 0
+    while isinstance(engine.submit(request).exception(timeout=60), BadStatus):
+        refusals += 1
+        time.sleep(1.5)  # until an idle connection is old, and the server has seen that it is gone
 
-    time.sleep(1.5)
-
-    assert engine.move(request).received_bytes == 1
+    assert 1 <= refusals <= 5
