@@ -94,13 +94,7 @@ class Admission:
             if self._waiting and time.monotonic() >= self._ask_again_at:
                 tasks, self._waiting = self._waiting + tasks, []
                 self._ask_again_at = time.monotonic() + ASK_AGAIN_SECONDS
-            try:
-                self._judge(tasks)
-            except Stopped:
-                self._give_back(tasks)
-            except Exception:  # the thread must not end: no message would be worked on any more
-                log.exception("messages given back number=%d", len(tasks))
-                self._give_back(tasks)
+            self._judge(tasks)
         self._give_back(self._waiting)
         with suppress(Empty):
             while True:
@@ -144,9 +138,19 @@ class Admission:
         for task in tasks:
             if task.job is None:
                 self._admit(task)
-        if requests:
-            for task, verdict in zip(requests, self._ask(requests), strict=True):
-                self._obey(task, verdict)
+        if not requests:
+            return
+        try:
+            verdicts = self._ask(requests)
+        except Stopped:
+            self._give_back(requests)
+            return
+        except Exception:  # the thread must not end: no message would be worked on any more
+            log.exception("messages given back number=%d", len(requests))
+            self._give_back(requests)
+            return
+        for task, verdict in zip(requests, verdicts, strict=True):
+            self._obey(task, verdict)
 
     def _ask(self, tasks: Sequence[Task]) -> Sequence[Verdict]:
         """Return the store's verdicts, after breaking the leases of processes that are gone."""

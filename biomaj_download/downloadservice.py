@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+from biomaj_download.admission import Admission
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.crew import Crew
@@ -71,6 +72,7 @@ class DownloadService:
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._deregister: Callable[[], None] | None = None
         self._closed = False
+        self._failure: Exception | None = None
 
     # The consumer.
 
@@ -81,6 +83,9 @@ class DownloadService:
     def wait_for_messages(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
         """Work on messages until `stop` is called; then finish what the grace period allows.
 
+        Raises:
+            BrokerError: the broker cannot be consumed from, now or ever.
+
         `on_turn` is called often, as long as the thread that talks with the broker does not hang.
         """
         slots = self.settings.worker.slots
@@ -88,10 +93,7 @@ class DownloadService:
         crew = Crew(slots, self._worker.handle)
         admission = self._worker.admission(broker, crew.hand_over)
         consuming = threading.Thread(
-            target=broker.consume,
-            args=(admission.arrive,),
-            kwargs={"slots": slots, "on_turn": on_turn},
-            name="broker",
+            target=self._consume, args=(broker, admission, on_turn), name="broker"
         )
         consuming.start()
         log.info("consuming slots=%d", slots)
@@ -108,6 +110,18 @@ class DownloadService:
         self._worker.close()
         broker.close()
         consuming.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _consume(self, broker: Broker, admission: Admission, on_turn: Callable[[], object]) -> None:
+        """Consume until told to stop; a broker that gives up ends the service, and is told."""
+        try:
+            broker.consume(admission.arrive, slots=self.settings.worker.slots, on_turn=on_turn)
+        except Exception as error:
+            log.exception("consuming ended")
+            self._failure = error
+        finally:
+            self.stop()
 
     def stop(self) -> None:
         """Ask `wait_for_messages` to end; may be called from a signal handler."""

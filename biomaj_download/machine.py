@@ -34,7 +34,7 @@ def is_gone(process: str) -> bool:
     started = process.rpartition(":")[2]
     if namespace != _namespace() or "?" in started or not rest.isdigit():
         return False
-    return _started(int(rest)) != started
+    return _started(int(rest)) not in ("?", started)
 
 
 def _namespace() -> str:

@@ -46,26 +46,26 @@ class Outbox:
 
     def remove(self, outcomes: Sequence[Outcome]) -> None:
         """Forget outcomes: the store has them."""
-        if not self._path.exists():
-            return
         try:
+            if not self._path.exists():
+                return
             with closing(self._opened()) as database, database:
                 database.executemany(
                     "DELETE FROM outcome WHERE holder = ?",
                     [(outcome.message.holder,) for outcome in outcomes],
                 )
-        except sqlite3.Error as error:  # they are stored again some day, and not counted again
+        except (OSError, sqlite3.Error) as error:  # they are stored, and not counted, again
             log.warning("outcomes not forgotten path=%s: %s", self._path, error)
 
     def left(self) -> list[Outcome]:
         """Return what an earlier process has kept."""
-        if not self._path.exists():
-            return []
         try:
+            if not self._path.exists():
+                return []
             with closing(self._opened()) as database:
                 rows = database.execute("SELECT body FROM outcome").fetchall()
             return [_read(body) for (body,) in rows]
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (OSError, sqlite3.Error, ValueError, TypeError, LookupError) as error:
             log.error("outcomes not readable path=%s: %s", self._path, error)
             return []
 

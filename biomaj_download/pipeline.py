@@ -78,7 +78,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     started = time.monotonic()
     cancellation = downloader.cancellation
     cancellation.check()
-    with closing(Part(path)) as part:
+    with closing(Part(path, cancellation)) as part:
         check_room(
             path,
             part.path,

@@ -96,6 +96,9 @@ class Recorder:
             patiently(lambda: self._store.settle_many(outcomes), self._stopping)
         except Stopped:
             return
+        except Exception:  # the thread must not end: no message would be settled any more
+            log.exception("outcomes of an earlier process not stored number=%d", len(outcomes))
+            return
         self._outbox.remove(outcomes)
         log.info("outcomes of an earlier process stored number=%d", len(outcomes))
 
@@ -106,10 +109,10 @@ class Recorder:
             self._watch.let_go(outcome.message for outcome in outcomes)
             self._settle(outcomes)
         except Stopped:
-            _give_back(batch)
+            self._give_back(batch)
         except Exception:  # the thread must not end: no message would be settled any more
             log.exception("outcomes not stored, messages given back number=%d", len(batch))
-            _give_back(batch)
+            self._give_back(batch)
         else:
             for ended in batch:
                 ended.broker.accept(ended.delivery)
@@ -124,7 +127,13 @@ class Recorder:
             patiently(lambda: self._store.settle_many(outcomes), self._stopping)
             self._outbox.remove(outcomes)
 
-
-def _give_back(batch: list[Ended]) -> None:
-    for ended in batch:
-        ended.broker.requeue(ended.delivery)
+    def _give_back(self, batch: list[Ended]) -> None:
+        """Put messages back on the queue, and free their files for who gets them next."""
+        messages = [ended.outcome.message for ended in batch]
+        self._watch.let_go(messages)
+        try:
+            self._store.release(messages)
+        except StoreError as error:  # the leases run out by themselves
+            log.debug("leases not given back error=%s", error)
+        for ended in batch:
+            ended.broker.requeue(ended.delivery)

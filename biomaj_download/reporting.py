@@ -49,7 +49,10 @@ class Reporter:
     def ended(self, job: Job, files: Sequence[FileDict], error: DownloadError | None) -> None:
         """Note the end of one message."""
         for callback in self._callbacks:
-            callback(job.bank, files)
+            try:
+                callback(job.bank, files)
+            except Exception:  # it is anybody's, and the file is there all the same
+                log.exception("callback failed bank=%s", job.bank)
         if self._thread is None or job.kind is Kind.LIST:
             return
         if error is not None:

@@ -31,7 +31,7 @@ class Watch:
         self._running: dict[str, Cancellation] = {}
         self._lost: set[str] = set()
         self._renewing = threading.Lock()
-        self._renewed_at = _now_seconds()
+        self._renewed_at = self._tried_at = _now_seconds()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
@@ -66,9 +66,17 @@ class Watch:
             cancellation.order(Why.STOPPING)
 
     def look(self) -> None:
-        """Renew the leases now, if that is overdue: the process may have been halted meanwhile."""
-        if _now_seconds() - self._renewed_at > LEASE_SECONDS:
+        """Renew the leases now, if that is overdue: the process may have been halted meanwhile.
+
+        While the store is away nobody else can have them either.
+        """
+        with self._renewing:
+            if _now_seconds() - self._renewed_at <= LEASE_SECONDS:
+                return
+        try:
             self._renew()
+        except StoreError as error:
+            log.debug("store away error=%s", error)
 
     def close(self) -> None:
         """End the thread."""
@@ -78,9 +86,9 @@ class Watch:
     def _run(self) -> None:
         while not self._closing.wait(LOOK_SECONDS):
             try:
-                self._end_unwanted()
-                if _now_seconds() - self._renewed_at >= RENEW_SECONDS:
+                if _now_seconds() - self._tried_at >= RENEW_SECONDS:
                     self._renew()
+                self._end_unwanted()
             except StoreError as error:  # whoever needs the store now says so
                 log.debug("store away error=%s", error)
             except Exception:  # the thread must not end: leases would run out
@@ -98,10 +106,14 @@ class Watch:
     def _renew(self) -> None:
         """Renew all leases; what another process has by now is ended here."""
         with self._renewing:
-            self._renewed_at = _now_seconds()
+            self._tried_at = asked_at = _now_seconds()
             with self._lock:
                 held = list(self._held.values())
             lost = self._store.renew(held) if held else []
+            self._end_lost(lost)
+            self._renewed_at = asked_at
+
+    def _end_lost(self, lost: Iterable[Message]) -> None:
         for message in lost:
             log.error("lease lost bank=%s targets=%s", message.bank, message.targets)
             with self._lock:

@@ -31,6 +31,9 @@ from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.worker")
 
+#: A message that we failed at, for a fault of ours, goes back after so long: it comes at once.
+AGAIN_SECONDS = 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -114,6 +117,7 @@ class Worker:
             self._give_back(task)
         except Exception:  # the thread would end, and the message would never be settled
             log.exception("unexpected failure, message given back")
+            self._stopping.wait(AGAIN_SECONDS)
             self._give_back(task)
 
     def _result_of(self, task: Task) -> Result:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,4 +64,14 @@ def test_a_process_with_the_number_of_a_dead_one_is_another():
     ids=["another run", "another namespace", "unknown", "empty", "nonsense"],
 )
 def test_a_process_that_cannot_be_looked_for_is_not_taken_for_gone(name):
+    assert not is_gone(name)
+
+
+def test_a_process_that_cannot_be_looked_at_is_not_taken_for_gone(other, monkeypatch):
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError("refused")
+
+    _, name = other
+    monkeypatch.setattr(Path, "read_text", refuse)
+
     assert not is_gone(name)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,26 @@ def test_a_file_that_is_no_outbox_is_told_and_costs_no_more(tmp_path: Path, capl
     outbox.remove([outcome("p/1")])
 
     assert "not readable" in caplog.text
+
+
+def test_a_row_that_means_nothing_is_told_and_costs_no_more(tmp_path: Path, caplog):
+    outbox = Outbox(tmp_path)
+    outbox.put([outcome("p/1")])
+    with closing(sqlite3.connect(tmp_path / "outcomes.sqlite")) as database, database:
+        database.execute("UPDATE outcome SET body = '{}'")
+
+    assert outbox.left() == []
+    assert "not readable" in caplog.text
+
+
+def test_a_folder_that_may_not_be_entered_costs_no_more(tmp_path: Path, caplog, monkeypatch):
+    def refuse(_: Path) -> bool:
+        raise PermissionError("refused")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    outbox = Outbox(tmp_path)
+
+    outbox.remove([outcome("p/1")])
+
+    assert outbox.left() == []
+    assert "refused" in caplog.text

@@ -98,3 +98,15 @@ def test_reporter_tells_its_callbacks_bank_and_files(job):
     reporter.close()
 
     assert told == [("bank", [{"name": "a"}])]
+
+
+def test_a_callback_that_fails_costs_no_more(job, caplog):
+    told = []
+    reporter = Reporter(Settings())
+    reporter.add_callback(lambda bank, files: 1 / 0)
+    reporter.add_callback(lambda bank, files: told.append(bank))
+
+    reporter.ended(job, [], None)
+
+    assert told == ["bank"]
+    assert "callback failed" in caplog.text

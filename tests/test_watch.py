@@ -121,6 +121,22 @@ def test_a_store_that_is_away_ends_no_job(store, watch, held, monkeypatch):
     cancellation.check()
 
 
+def test_a_process_whose_renewals_failed_asks_before_it_publishes(store, watch, held, monkeypatch):
+    monkeypatch.setattr(watch_room, "RENEW_SECONDS", 0.1)
+    cancellation = Cancellation()
+    watch.begin(held, cancellation)
+    store.is_away = True
+    now = watch_room._now_seconds()
+    monkeypatch.setattr(watch_room, "_now_seconds", lambda: now + 40)
+    time.sleep(1.5)
+    cancellation.look_and_check()  # nobody can have the lease while the store is away
+    take(store, held)
+    store.is_away = False
+
+    with pytest.raises(Cancelled):
+        cancellation.look_and_check()
+
+
 def test_a_message_that_was_let_go_is_renewed_no_more(store, watch, held, monkeypatch):
     monkeypatch.setattr(watch_room, "RENEW_SECONDS", 0.1)
     watch.let_go([held])

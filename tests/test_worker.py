@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from biomaj_download import admission, watch
+from biomaj_download import admission, recorder, watch
 from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
 from biomaj_download.broker.dead import identity_of
 from biomaj_download.crew import Crew
-from biomaj_download.errors import DiskFull, StoreError
+from biomaj_download.errors import PublishError, StoreError
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode_file_list, job_of
 from biomaj_download.outbox import Outbox
@@ -593,3 +593,40 @@ def take_lease(store, session: str, target: Path) -> None:
     )
     holder = store.claim(Claim(message=message)).holder
     assert store.claim(Claim(message=message, breaks=holder)).answer is Answer.WANTED
+
+
+def test_a_disk_that_fails_once_at_the_end_holds_no_message_back(
+    handle, broker, store, session, operation, tmp_path, monkeypatch
+):
+    def failing(paths: object) -> None:
+        monkeypatch.undo()
+        raise PublishError("too many open files")
+
+    monkeypatch.setattr(recorder, "sync_directories", failing)
+    handle(delivery(operation, message_id="a"))
+    assert broker.settled == [("requeue", "")]
+
+    handle(delivery(operation, message_id="a", redelivered=True))
+
+    assert broker.settled == [("requeue", ""), ("accept", "")]
+    assert store.progress("bank", session) == Progress(1, None)
+
+
+def test_what_is_no_message_is_settled_once_when_the_store_is_away_at_the_stop(
+    worker, broker, store, session, operation, monkeypatch
+):
+    def away(_: object) -> None:
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "claim_many", away)
+    crew = Crew(1, worker.handle)
+    admitting = worker.admission(broker, crew.hand_over)
+    deliveries = [Delivery(body=b"\xff noise", token="noise"), delivery(operation)]
+    tasks = [admitting._task(one) for one in deliveries]
+
+    admitting.close()
+    admitting._judge(tasks)
+    crew.dismiss()
+    crew.wait(10)
+
+    assert sorted(what for what, _ in broker.settled) == ["reject", "requeue"]

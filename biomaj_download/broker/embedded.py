@@ -176,7 +176,7 @@ class Consumption:
             self._orders.knock.clear()
             try:
                 self._turn()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 self.is_healthy = False
                 wait_out(outage.failed(error, str(error)), self._orders.closing, on_turn)
             else:

@@ -63,6 +63,7 @@ class EmbeddedStore(Store):
     def claim_many(self, claims: Sequence[Claim]) -> list[Verdict]:
         """Claim messages in one transaction."""
         with self._transaction() as database:
+            steps.forget_old_leases(database)
             verdicts = [steps.claim_message(database, claim) for claim in claims]
         if any(verdict.answer is Answer.SETTLED for verdict in verdicts):
             self._tell()  # one may have been counted like its twin

@@ -69,6 +69,11 @@ def claim_message(database: sqlite3.Connection, claim: Claim) -> Verdict:
     return Verdict(Answer.BUSY, holder) if holder else Verdict(Answer.WANTED)
 
 
+def forget_old_leases(database: sqlite3.Connection) -> None:
+    """Remove the leases that have run out: of processes that died."""
+    database.execute("DELETE FROM lease WHERE until <= ?", (time.time(),))
+
+
 def settle(database: sqlite3.Connection, outcome: Outcome) -> bool:
     """Count an outcome, unless it is counted or its session is gone; its leases end."""
     message = outcome.message

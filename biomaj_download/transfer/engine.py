@@ -6,6 +6,7 @@ The engine moves each request once and never retries.
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import threading
@@ -21,8 +22,15 @@ from biomaj_download.errors import Cancelled, DownloadError, PublishError, Trans
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import Handle
 from biomaj_download.transfer.hosts import Hosts, Transfer
-from biomaj_download.transfer.outcome import error_of, is_asked_to_slow_down, is_turned_away
+from biomaj_download.transfer.outcome import (
+    error_of,
+    is_asked_to_slow_down,
+    is_turned_away,
+    redact_url,
+)
 from biomaj_download.transfer.request import TransferRequest, TransferResult
+
+log = logging.getLogger("biomaj.download.engine")
 
 #: The loop looks around at least so often, whatever libcurl's timer says.
 LONGEST_WAIT_SECONDS = 1.0
@@ -71,7 +79,8 @@ class Engine:
         # At a full host the end of another transfer wakes the engine.
         if self._is_asleep and not transfer.host.is_full:
             self._wake()
-        if self._closing.is_set() and not self._thread.is_alive():
+        if self._closing.is_set():  # who comes between the last answer and the end gets one, too
+            self._thread.join()
             self._answer_rest()
         return transfer.future
 
@@ -83,6 +92,11 @@ class Engine:
             Exception: what the sink raised.
         """
         return self.submit(request).result()
+
+    @property
+    def is_alive(self) -> bool:
+        """Say whether transfers go on."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """End all transfers as cancelled, and the thread."""
@@ -218,7 +232,11 @@ class Engine:
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
         handle, transfer = self._running[curl]
-        answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
+        try:
+            answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
+        except Exception as error:  # a server's odd words must not end the thread of all transfers
+            log.exception("answer not understood")
+            answer = TransferError(f"{redact_url(transfer.request.url)}: odd answer: {error}")
         waits_again = code != 0 and _obey(handle, transfer, code)
         self._multi.remove_handle(curl)
         del self._running[curl]
@@ -305,8 +323,22 @@ def _answer_of(
         received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         announced_bytes=announced if announced >= 0 else None,
         ends_by_close=announced < 0 and not handle.is_chunked and _is_http_1(curl),
-        modified_at=datetime.fromtimestamp(filetime, timezone.utc) if filetime >= 0 else None,
-        effective_url=curl.getinfo(pycurl.EFFECTIVE_URL),
-        content_type=curl.getinfo(pycurl.CONTENT_TYPE),
+        modified_at=_instant(filetime),
+        effective_url=_text(curl, pycurl.EFFECTIVE_URL) or request.url,
+        content_type=_text(curl, pycurl.CONTENT_TYPE),
         seconds=seconds,
     )
+
+
+def _instant(seconds: int) -> datetime | None:
+    """Return a moment that a server told; None: none, or one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc) if seconds >= 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _text(curl: pycurl.Curl, what: int) -> str | None:
+    """Return a server's word, which may be of any bytes."""
+    told: bytes | None = curl.getinfo_raw(what)
+    return None if told is None else told.decode("utf-8", "backslashreplace")

@@ -11,12 +11,15 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.transfer.digests import GrowingDigests, digests_of
 from biomaj_download.transfer.kept import Keeper, Validators, forget, kept
 
 #: A file system allows 255 bytes a name; the part's name is longer than the file's.
 LONGEST_NAME_BYTES = 255
 SUFFIX = ".part"
+#: Who waits for another writer looks so often.
+_LOOK_SECONDS = 0.1
 #: A smaller file is hashed when it is there, in a moment, rather than by a thread.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
 
@@ -32,10 +35,20 @@ def part_path(path: Path) -> Path:
 
 
 def remove_part(final: Path) -> None:
-    """Remove what a transfer left of a file that is not wanted any more."""
+    """Remove what a transfer left of a file that is not wanted any more, unless another writes."""
     path = part_path(final)
-    path.unlink(missing_ok=True)
-    forget(path)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+            path.unlink()
+            forget(path)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(descriptor)
 
 
 class Part:
@@ -45,8 +58,9 @@ class Part:
     system call is a chance for Python to change threads.
     """
 
-    def __init__(self, final: Path) -> None:
+    def __init__(self, final: Path, cancellation: Cancellation | None = None) -> None:
         self.path = part_path(final)
+        self._cancellation = cancellation or Cancellation()
         self._descriptor: int | None = None
         #: What `write` was given since the file was made.
         self.written_bytes = 0
@@ -110,9 +124,15 @@ class Part:
         """Return the file's descriptor, when no other thread or process of this host writes it."""
         while True:
             descriptor = os.open(self.path, _CREATE, 0o666)
-            _lock(descriptor)
-            if self._is_ours(descriptor):
-                return descriptor
+            try:
+                while not _try_lock(descriptor):
+                    self._cancellation.sleep(_LOOK_SECONDS)
+                    self._cancellation.check()
+                if self._is_ours(descriptor):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
 
     def write(self, chunk: bytes, /) -> int:
@@ -211,10 +231,13 @@ class Part:
         return self._descriptor
 
 
-def _lock(descriptor: int) -> None:
-    """Wait for an exclusive lock; a file system that has none (some Lustre) is taken as it is."""
+def _try_lock(descriptor: int) -> bool:
+    """Take an exclusive lock, unless another has one; a file system without is taken as it is."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             raise
+    return True

@@ -48,7 +48,7 @@ def set_up(settings: TransferSettings) -> None:
 def engine() -> Engine:
     """Return the process's engine."""
     with _shared.lock:
-        if _shared.engine is None:
+        if _shared.engine is None or not _shared.engine.is_alive:
             _shared.engine = Engine(_shared.settings)
         return _shared.engine
 

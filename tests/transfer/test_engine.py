@@ -8,6 +8,7 @@ from io import BytesIO
 
 import pytest
 
+from biomaj_download.cancellation import Cancellation, Why
 from biomaj_download.errors import (
     AccessDenied,
     BadStatus,
@@ -185,3 +186,33 @@ def test_an_idle_engine_does_not_spin(engine):
     time.sleep(1)
 
     assert time.process_time() - before < 0.3
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Last-Modified: Mon, 01 Jan 20240 00:00:00 GMT",
+        b"Content-Type: text/html; charset=\xe9",
+        b"Content-Encoding: \xe9\xff",
+    ],
+)
+def test_a_servers_odd_words_end_no_other_transfer(engine, faulty_http, header):
+    odd = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + header + b"\r\n\r\nhi"
+    url = faulty_http.add("/odd", Answer(raw=odd))
+    good = faulty_http.add("/good", Answer(body=b"good"))
+
+    engine.submit(TransferRequest(url=url)).exception(timeout=20)
+
+    assert engine.move(TransferRequest(url=good)).received_bytes == 4
+
+
+def test_a_transfer_ends_that_nobody_wants_any_more(engine, faulty_http):
+    slow = faulty_http.add("/slow", Answer(body=bytes(10_000_000), pause_seconds=0.2))
+    cancellation = Cancellation()
+    requests = [TransferRequest(url=slow, cancellation=cancellation) for _ in range(12)]
+    futures = [engine.submit(request) for request in requests]
+
+    cancellation.order(Why.UNWANTED)
+
+    for future in futures:
+        assert isinstance(future.exception(timeout=5), Cancelled)

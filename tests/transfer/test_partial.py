@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.errors import Cancelled
 from biomaj_download.transfer.kept import Validators
-from biomaj_download.transfer.partial import Part, part_path
+from biomaj_download.transfer.partial import Part, part_path, remove_part
+from tests import background
 
 
 @pytest.mark.parametrize("name", ["a.dat", "é" * 120, "x" * 255])
@@ -105,3 +109,31 @@ def test_a_record_that_finds_no_room_leaves_nothing_behind(small_disk):
     assert not part.is_kept
     assert {path.name for path in small_disk.iterdir()} == {"other", part.path.name}
     part.discard()
+
+
+def test_who_waits_for_another_writer_stops_when_nobody_wants_the_file(tmp_path):
+    writing = Part(tmp_path / "a")
+    writing.create()
+    cancellation = Cancellation()
+    waiting = Part(tmp_path / "a", cancellation)
+    started = background.start(waiting.create)
+    time.sleep(0.3)
+    assert not started.done()
+
+    cancellation.order(Why.UNWANTED)
+
+    assert isinstance(started.exception(timeout=5), Cancelled)
+    writing.discard()
+
+
+def test_a_part_is_removed_unless_another_writes_it(tmp_path):
+    part = Part(tmp_path / "a")
+    part.create()
+
+    remove_part(tmp_path / "a")
+    assert part.path.exists()
+    part.close()
+    remove_part(tmp_path / "a")
+
+    assert not part.path.exists()
+    remove_part(tmp_path / "a")
