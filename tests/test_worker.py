@@ -14,7 +14,7 @@ from biomaj_download import admission, recorder, watch
 from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
 from biomaj_download.broker.dead import identity_of
 from biomaj_download.crew import Crew
-from biomaj_download.errors import PublishError, StoreError
+from biomaj_download.errors import DiskFull, PublishError, StoreError
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode_file_list, job_of
 from biomaj_download.outbox import Outbox
