@@ -129,11 +129,6 @@ class Recorder:
 
     def _give_back(self, batch: list[Ended]) -> None:
         """Put messages back on the queue, and free their files for who gets them next."""
-        messages = [ended.outcome.message for ended in batch]
-        self._watch.let_go(messages)
-        try:
-            self._store.release(messages)
-        except StoreError as error:  # the leases run out by themselves
-            log.debug("leases not given back error=%s", error)
+        self._watch.free([ended.outcome.message for ended in batch])
         for ended in batch:
             ended.broker.requeue(ended.delivery)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from biomaj_download.cancellation import Cancellation, Why
 from biomaj_download.errors import StoreError
@@ -57,6 +57,14 @@ class Watch:
                 self._held.pop(message.holder, None)
                 self._running.pop(message.holder, None)
                 self._lost.discard(message.holder)
+
+    def free(self, messages: Sequence[Message]) -> None:
+        """Let go of messages without an outcome, and give their leases back."""
+        self.let_go(messages)
+        try:
+            self._store.release(messages)
+        except StoreError as error:  # the leases run out by themselves
+            log.debug("leases not given back error=%s", error)
 
     def stop_all(self) -> None:
         """Have every job end: the process stops."""

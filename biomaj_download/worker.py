@@ -18,7 +18,7 @@ from biomaj_download.cancellation import Why
 from biomaj_download.download.filedict import FileDict, dict_of, file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import Cancelled, DownloadError, MessageError, StoreError
+from biomaj_download.errors import Cancelled, DownloadError, MessageError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import UnreadableMessage, encode_file_list
 from biomaj_download.outbox import Outbox
@@ -148,11 +148,7 @@ class Worker:
 
     def _give_back(self, task: Task) -> None:
         """Put a message back on the queue, and free its files for who gets it next."""
-        self._watch.let_go([task.message])
-        try:
-            self._store.release([task.message])
-        except StoreError as error:  # the leases run out by themselves
-            log.debug("leases not given back error=%s", error)
+        self._watch.free([task.message])
         task.broker.requeue(task.delivery)
 
     def work(self, job: Job, message: Message | None = None) -> Result:
