@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any
 
 import redis
@@ -94,15 +95,14 @@ class RedisStore(Store):
 
     def claim_many(self, claims: Sequence[Claim]) -> list[Verdict]:
         """Claim messages in one round trip."""
-        keys: list[str] = []
-        arguments: list[str | int] = []
-        for claim in claims:
-            keys += self._keys_of(claim.message)
-            keys.append(self._cancel_flag(claim.message.bank))
-            arguments += scripts.message_arguments(claim.message)
-            arguments += (int(claim.redelivered), int(claim.again), claim.breaks)
-        with self._mapped():
-            answers = self._claim(keys=keys, args=arguments)
+        answers = self._run(
+            self._claim,
+            [claim.message for claim in claims],
+            keys=[[self._cancel_flag(claim.message.bank)] for claim in claims],
+            arguments=[
+                (int(claim.redelivered), int(claim.again), claim.breaks) for claim in claims
+            ],
+        )
         return [_verdict(answer.decode()) for answer in answers]
 
     def renew(self, messages: Sequence[Message]) -> list[Message]:
@@ -120,18 +120,15 @@ class RedisStore(Store):
 
     def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
         """Store and count outcomes in one round trip."""
-        keys: list[str] = []
-        arguments: list[str | int | bytes] = []
-        for outcome in outcomes:
-            keys += self._keys_of(outcome.message)
-            arguments += scripts.message_arguments(outcome.message)
-            arguments += (
-                outcome.error_text or "",
-                int(outcome.files is not None),
-                outcome.files or b"",
-            )
-        with self._mapped():
-            return [bool(counted) for counted in self._settle(keys=keys, args=arguments)]
+        answers = self._run(
+            self._settle,
+            [outcome.message for outcome in outcomes],
+            arguments=[
+                (outcome.error_text or "", int(outcome.files is not None), outcome.files or b"")
+                for outcome in outcomes
+            ],
+        )
+        return [bool(counted) for counted in answers]
 
     def progress(self, bank: str, session: str) -> Progress:
         """Return what is settled so far."""
@@ -186,13 +183,22 @@ class RedisStore(Store):
         self._redis.close()
         self._redis.connection_pool.disconnect()
 
-    def _run(self, script: Any, messages: Sequence[Message]) -> Any:
-        keys = [key for message in messages for key in self._keys_of(message)]
-        arguments = [
-            argument for message in messages for argument in scripts.message_arguments(message)
-        ]
+    def _run(
+        self,
+        script: Any,
+        messages: Sequence[Message],
+        *,
+        keys: Iterable[Sequence[str]] = repeat(()),
+        arguments: Iterable[Sequence[str | int | bytes]] = repeat(()),
+    ) -> Any:
+        """Run a script over messages; `keys` and `arguments`: what each has besides its own."""
+        all_keys: list[str] = []
+        all_arguments: list[str | int | bytes] = []
+        for message, more_keys, more in zip(messages, keys, arguments, strict=False):
+            all_keys += (*self._keys_of(message), *more_keys)
+            all_arguments += (*scripts.message_arguments(message), *more)
         with self._mapped():
-            return script(keys=keys, args=arguments)
+            return script(keys=all_keys, args=all_arguments)
 
     def _keys_of(self, message: Message) -> Sequence[str]:
         session_key = self._key(message.bank, message.session)

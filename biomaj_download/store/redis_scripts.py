@@ -1,8 +1,8 @@
 """The steps that Redis takes as one: claim messages, settle them, renew leases and give them back.
 
 In Lua (https://redis.io/docs/latest/develop/programmability/lua-api/). Each script works on many
-messages. A message is given as `MESSAGE_KEYS` and `MESSAGE_ARGUMENTS`, and its leases as one key
-more for each target.
+messages. A message is given as `message_keys`, of which those behind the first are its leases, and
+`message_arguments`.
 
 Fields of the hash `<session>:settled`, for a message K: of a new client K, once it is counted. Of
 an old client, whose messages may be twins: K, how many are counted; `K:seen`, how many there are;
