@@ -87,7 +87,7 @@ def test_an_ftp_control_connection_dies(site, slow_ftp_server, tell):
     path = slow_ftp_server.root / "long.dat"
     path.write_bytes(body)
     path.chmod(0o644)
-    with ControlCutter(slow_ftp_server.port) as relay:
+    with Cutter(slow_ftp_server.port, cuts=0) as relay:
         site.submit([site.request(f"ftp://127.0.0.1:{relay.port}/long.dat")])
         site.consumer(transfer=QUICK)
         site.wait_for_part(4 * MIB)
@@ -217,18 +217,6 @@ def _drain(descriptor: int) -> None:
     while os.read(descriptor, MIB):
         pass
     os.close(descriptor)
-
-
-class ControlCutter(Cutter):
-    """Relays FTP's control connection, which is cut on order; data go their own way."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(port, cuts=0)
-
-    def cut(self) -> None:
-        """End the control connections."""
-        for connection in list(self.sockets):
-            connection.shutdown(socket.SHUT_RDWR)
 
 
 class NoDataFtpServer:

@@ -27,11 +27,15 @@ class Relay:
         """Serve one connection; what is added to `sockets` ends with the server."""
         raise NotImplementedError
 
+    def cut(self) -> None:
+        """End all connections there are; new ones are relayed."""
+        for connection in list(self.sockets):
+            shut(connection)
+
     def close(self) -> None:
         """End all connections and threads."""
         self._listener.shutdown(socket.SHUT_RDWR)
-        for connection in list(self.sockets):
-            shut(connection)
+        self.cut()
         for thread in self._threads:
             thread.join()
         self._listener.close()

@@ -32,11 +32,6 @@ class Swallower(Relay):
             up.join()
             self.sockets -= {client, server}
 
-    def reset(self) -> None:
-        """End all connections: what was lost of them cannot be made good."""
-        for connection in list(self.sockets):
-            shut(connection)
-
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while chunk := source.recv(CHUNK_BYTES):
