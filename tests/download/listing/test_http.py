@@ -282,15 +282,14 @@ def test_a_page_that_is_no_index_is_refused(page):
         ),
     ],
 )
-def test_a_hundred_thousand_rows_are_read_in_seconds(rows, row):
+@pytest.mark.timeout(60)  # one that looks from each row to the end would take many minutes
+def test_rows_are_read_in_time_that_grows_with_their_number(rows, row):
     page = "".join(row.format(number) for number in range(rows))
 
-    begun = time.process_time()
     listing = read(page)
 
     assert len(listing.files) == rows
     assert all(file.day == DAY for file in listing.files)
-    assert time.process_time() - begun < 10 * rows / 100_000
 
 
 @pytest.mark.parametrize(
