@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ SUFFIX = ".part"
 _LOOK_SECONDS = 0.1
 #: A smaller file is hashed and tested when it is there, in a moment, rather than by threads.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
-#: A file so small is read in one go: many come at once, and each system call is a chance for
-#: Python to change threads.
-_READ_AT_ONCE_BYTES = 1024 * 1024
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
@@ -177,9 +173,6 @@ class Part:
         follower = self._followers.get(task)
         if follower is not None and follower.known_bytes == self.size_bytes():
             return follower.outcome()
-        self._cancellation.check()
-        if self.size_bytes() <= _READ_AT_ONCE_BYTES:
-            return task(BytesIO(os.pread(self._opened(), _READ_AT_ONCE_BYTES, 0)))
         with WatchedFile(self.path, self._cancellation.check) as file:
             return task(file)
 

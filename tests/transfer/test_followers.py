@@ -18,6 +18,7 @@ import pytest
 
 from biomaj_download.archives import archive_test, broken
 from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.download.curl import CurlDownload
 from biomaj_download.errors import ArchiveBroken, Cancelled
 from biomaj_download.transfer.digests import Hashing
 from biomaj_download.transfer.followers import Follower
@@ -248,3 +249,23 @@ def test_what_the_disk_says_comes_out_as_it_is(tmp_path):
 
     with pytest.raises(OSError, match="input/output error"):
         Follower(path, read, lambda: None).outcome()
+
+
+@pytest.mark.parametrize("is_sound", [True, False])
+def test_a_large_archive_from_a_server_is_tested(tmp_path, nginx, threads, is_sound):
+    body = bytearray(ARCHIVES["a.gz"])
+    if not is_sound:
+        body[-5] ^= 0xFF
+    (nginx.root / "followed.fa.gz").write_bytes(body)
+    downloader = CurlDownload("http", f"{nginx.host}:{nginx.port}", "/")
+    downloader.set_options({"stop_condition": "stop_after_attempt(1)"})
+    downloader.set_files_to_download([{"name": "followed.fa.gz"}])
+
+    if is_sound:
+        downloader.download(str(tmp_path))
+    else:
+        with pytest.raises(ArchiveBroken, match=f"got one of {len(body)} bytes"):
+            downloader.download(str(tmp_path))
+
+    assert (tmp_path / "followed.fa.gz").exists() == is_sound
+    assert threads() == 0
