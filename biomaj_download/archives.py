@@ -1,6 +1,7 @@
 """Test that a compressed file or an archive unpacks, without unpacking it to the disk.
 
-In: a file and the name whose suffix says what it is.  Out: nothing, or `ArchiveBroken`.
+In: a name, whose suffix says what the file is.  Out: a test that reads the file, on whatever thread
+and while it is written where that can be; what it raises becomes `ArchiveBroken`.
 Memory stays bounded whatever the file claims to hold; nothing is written and no program is run.
 """
 
@@ -15,14 +16,15 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from io import FileIO
 from pathlib import Path
 from tarfile import HeaderError, ReadError, TarFile
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
-from isal import igzip_lib
+from isal import igzip, igzip_lib
 
 from biomaj_download.errors import ArchiveBroken, PublishError
 
@@ -40,6 +42,8 @@ MOST_MEMORY_BYTES = 256 * 1024 * 1024
 _ZSTD_WINDOW_LOG_MAX = 27  # 128 MiB, the limit of zstd's own command without --long
 #: Longest name or attribute block of a tar member; tarfile reads these into memory whole.
 MOST_TAR_HEADER_BYTES = 1024 * 1024
+#: igzip reads the header of a gzip member into memory whole; its buffer has half of this.
+MOST_GZIP_HEADER_BYTES = 1024 * 1024
 #: zipfile unpacks bzip2 and lzma members a whole read at a time, so each read must be small.
 _ZIP_SMALL_READ_BYTES = 4096
 
@@ -79,7 +83,7 @@ _BROKEN: tuple[type[Exception], ...] = (
 
 
 class _Decompressor(Protocol):
-    """What bz2, lzma, zstd and igzip agree on."""
+    """What bz2, lzma and zstd agree on."""
 
     @property
     def eof(self) -> bool: ...
@@ -90,9 +94,14 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
+class _Source(Protocol):
+    """Bytes to be read in bounded pieces; none: the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
     ".bz2": bz2.BZ2Decompressor,
-    ".gz": partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP),
     ".xz": partial(lzma.LZMADecompressor, format=lzma.FORMAT_XZ, memlimit=MOST_MEMORY_BYTES),
     ".zst": partial(
         zstd.ZstdDecompressor,
@@ -101,25 +110,39 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
-def _go_on() -> None:
-    """Let nothing keep us from reading on."""
+@dataclass(frozen=True)
+class ArchiveTest:
+    """Reads a file to its end as what its name says it is; equal for equal names."""
+
+    name: str
+
+    def __call__(self, file: BinaryIO) -> None:
+        """Raise what the libraries raise where it does not unpack: for a context of `broken`."""
+        test = _test_for(self.name)
+        if test is not None:
+            test(file)
 
 
-def check_archive(path: Path, name: str, check: Callable[[], None] = _go_on) -> None:
-    """Read a file to its end as what its name says it is; a name without a known suffix passes.
+def archive_test(name: str) -> ArchiveTest | None:
+    """Return the test for a file of that name; None: it is not tested."""
+    return ArchiveTest(name) if _test_for(name) is not None else None
 
-    `check` is called before each read; what it raises ends the test.
+
+def needs_whole_file(test: ArchiveTest) -> bool:
+    """Say whether a test begins at the file's end, as the directory of a zip stands there."""
+    return _test_for(test.name) is _test_zip
+
+
+@contextmanager
+def broken(path: Path, name: str) -> Iterator[None]:
+    """Say what the failure of a test means.
 
     Raises:
         ArchiveBroken: it does not unpack.
         PublishError: this host cannot read it.
     """
-    test = _test_for(name)
-    if test is None:
-        return
     try:
-        with _WatchedFile(path, check) as file:
-            test(cast("BinaryIO", file))
+        yield
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise PublishError(f"{name}: expected a readable file at {path}: {error}") from error
@@ -143,14 +166,14 @@ def _test_for(name: str) -> Callable[[BinaryIO], None] | None:
     suffix = dot + last
     if suffix == ".zip":
         return _test_zip
-    if suffix in _DECOMPRESSORS and stem.endswith(".tar"):
-        return partial(_test_compressed_tar, _DECOMPRESSORS[suffix])
-    if suffix in _DECOMPRESSORS:
-        return partial(_test_compressed, _DECOMPRESSORS[suffix])
+    if suffix in _UNPACKERS and stem.endswith(".tar"):
+        return partial(_test_compressed_tar, _UNPACKERS[suffix])
+    if suffix in _UNPACKERS:
+        return partial(_test_compressed, _UNPACKERS[suffix])
     if suffix == ".tar":
         return _test_tar
     if suffix in _TAR_SUFFIXES:
-        return partial(_test_compressed_tar, _DECOMPRESSORS[_TAR_SUFFIXES[suffix]])
+        return partial(_test_compressed_tar, _UNPACKERS[_TAR_SUFFIXES[suffix]])
     return None
 
 
@@ -162,18 +185,6 @@ def _first_bytes(path: Path) -> bytes:
 
 def _needs_too_much_memory(error: Exception) -> bool:
     return isinstance(error, lzma.LZMAError | zstd.ZstdError) and "memory" in str(error).lower()
-
-
-class _WatchedFile(FileIO):
-    """A file that may not be read any more at some time."""
-
-    def __init__(self, path: Path, check: Callable[[], None]) -> None:
-        super().__init__(path)
-        self._check = check
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._check()
-        return super().read(size) or b""
 
 
 class _Unpacked:
@@ -204,11 +215,6 @@ class _Unpacked:
             data = self._decompressor.decompress(packed, size)
         return data
 
-    def drain(self) -> None:
-        """Read to the end."""
-        while self.read(CHUNK_BYTES):
-            pass
-
     def _next_stream(self) -> bytes:
         """Begin another stream and return its first bytes, or none at the end of the file."""
         packed = self._decompressor.unused_data.lstrip(b"\0")
@@ -219,6 +225,44 @@ class _Unpacked:
             packed = piece.lstrip(b"\0")
         self._decompressor = self._new_decompressor()
         return packed
+
+
+class _GzipSource:
+    """The bytes of a gzip file on their way to igzip, which is kept from what it would not mind."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file: Any = file
+        self._is_empty = True
+
+    def read(self, size: int) -> bytes:
+        """Be a file for igzip, which asks for this method but calls the other."""
+        raise NotImplementedError
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill igzip's buffer, which it makes longer and longer for a header without an end."""
+        if len(buffer) > MOST_GZIP_HEADER_BYTES:
+            raise ValueError(f"a header of more than {MOST_GZIP_HEADER_BYTES} bytes")
+        read_bytes: int = self._file.readinto(buffer)
+        if self._is_empty and not read_bytes:
+            raise EOFError("it is empty")
+        self._is_empty = False
+        return read_bytes
+
+
+def _unpacked_gzip(file: BinaryIO) -> _Source:
+    # igzip goes from member to member without Python: block gzip has one each 64 KiB.
+    source: Any = _GzipSource(file)
+    return igzip.IGzipFile(fileobj=source, mode="rb")  # type: ignore[no-untyped-call]
+
+
+#: What is read for the bytes inside a file.
+_UNPACKERS: dict[str, Callable[[BinaryIO], _Source]] = {
+    ".gz": _unpacked_gzip,
+    **{
+        suffix: partial(_Unpacked, new_decompressor=new_decompressor)
+        for suffix, new_decompressor in _DECOMPRESSORS.items()
+    },
+}
 
 
 class _StrictMember(tarfile.TarInfo):
@@ -242,18 +286,24 @@ class _StrictMember(tarfile.TarInfo):
         return member
 
 
-def _test_compressed(new_decompressor: Callable[[], _Decompressor], file: BinaryIO) -> None:
-    _Unpacked(file, new_decompressor).drain()
+def _test_compressed(unpacker: Callable[[BinaryIO], _Source], file: BinaryIO) -> None:
+    _drain(unpacker(file))
 
 
-def _test_compressed_tar(new_decompressor: Callable[[], _Decompressor], file: BinaryIO) -> None:
-    unpacked = _Unpacked(file, new_decompressor)
+def _test_compressed_tar(unpacker: Callable[[BinaryIO], _Source], file: BinaryIO) -> None:
+    unpacked = unpacker(file)
     source: Any = unpacked  # mode "r|" calls `read` alone, typeshed wants a whole file
     with tarfile.open(
         fileobj=source, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictMember
     ) as archive:
         _walk(archive)
-    unpacked.drain()
+    _drain(unpacked)
+
+
+def _drain(source: _Source) -> None:
+    """Read to the end."""
+    while source.read(CHUNK_BYTES):
+        pass
 
 
 def _test_tar(file: BinaryIO) -> None:

@@ -22,7 +22,7 @@ from biomaj_download.errors import (
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part, remove_part
-from biomaj_download.verify import Checks, verify
+from biomaj_download.verify import Checks, tasks, verify
 
 log = logging.getLogger("biomaj.download.pipeline")
 
@@ -87,11 +87,9 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
         )
         try:
             checks = downloader.checks(remote_file)
-            part.follow(digest.algorithm for digest in checks.digests)
+            part.follow(tasks(checks, path.name))
             transferred = downloader.fetch(remote_file, part)
-            verify(
-                part, transferred, remote_file, checks, name=path.name, cancellation=cancellation
-            )
+            verify(part, transferred, remote_file, checks, name=path.name)
             cancellation.look_and_check()
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)

@@ -7,15 +7,17 @@ In: a `Part`, what the server said of it, and what was expected.  Out: nothing, 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from biomaj_download.archives import check_archive
-from biomaj_download.cancellation import Cancellation
+from biomaj_download.archives import archive_test, broken, needs_whole_file
 from biomaj_download.checksums import Digest
 from biomaj_download.content import check_content
 from biomaj_download.disk import on_disk
 from biomaj_download.errors import DigestMismatch, SizeMismatch, Truncated
 from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.transfer.digests import Hashing
+from biomaj_download.transfer.followers import Task
 from biomaj_download.transfer.partial import Part
 
 log = logging.getLogger("biomaj.download.verify")
@@ -37,6 +39,16 @@ class Checks:
     digests: tuple[Digest, ...] = ()
 
 
+def tasks(checks: Checks, name: str) -> Iterator[Task]:
+    """Tell what of the checks of a file `name` can be done while its bytes arrive."""
+    algorithms = frozenset(digest.algorithm for digest in checks.digests) - {"sum"}
+    if algorithms:
+        yield Hashing(algorithms)
+    test = archive_test(name)
+    if checks.archives and test is not None and not needs_whole_file(test):
+        yield test
+
+
 def verify(
     part: Part,
     transferred: Transferred,
@@ -44,7 +56,6 @@ def verify(
     checks: Checks,
     *,
     name: str,
-    cancellation: Cancellation,
 ) -> None:
     """Return if the fetched file, which will be called `name`, is the one that was announced.
 
@@ -62,9 +73,11 @@ def verify(
         with on_disk(part.path):
             check_content(part.read, name, is_from_web=checks.is_from_web)
     _compare_with_listing(stored_bytes, transferred, remote_file, name)
-    _check_digests(part, checks.digests, name, cancellation)
-    if checks.archives:
-        check_archive(part.path, name, cancellation.check)
+    _check_digests(part, checks.digests, name)
+    test = archive_test(name)
+    if checks.archives and test is not None:
+        with broken(part.path, name):
+            part.outcome(test)
     log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
 
 
@@ -100,13 +113,11 @@ def _compare_with_listing(
         )
 
 
-def _check_digests(
-    part: Part, expected: tuple[Digest, ...], name: str, cancellation: Cancellation
-) -> None:
+def _check_digests(part: Part, expected: tuple[Digest, ...], name: str) -> None:
     if not expected:
         return
     with on_disk(part.path):
-        received = part.digests((digest.algorithm for digest in expected), cancellation.check)
+        received = part.digests(digest.algorithm for digest in expected)
     for digest in expected:
         found = Digest(digest.algorithm, received[digest.algorithm])
         if found != digest:

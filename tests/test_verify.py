@@ -9,7 +9,6 @@ from contextlib import closing
 
 import pytest
 
-from biomaj_download.cancellation import Cancellation
 from biomaj_download.checksums import Digest
 from biomaj_download.errors import (
     ArchiveBroken,
@@ -46,7 +45,7 @@ def check(
     """Verify what was fetched, under the name that it will get."""
     with closing(fetched[0]):
         name = remote_file.save_as or remote_file.name
-        verify(*fetched, remote_file, checks, name=name, cancellation=Cancellation())
+        verify(*fetched, remote_file, checks, name=name)
 
 
 def test_a_file_of_the_announced_length_passes(fetched):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from biomaj_download.cancellation import Cancellation
-from biomaj_download.transfer.digests import GrowingDigests, digests_of
+from biomaj_download.transfer.digests import Hashing, bsd_sum
+from biomaj_download.transfer.followers import Follower, Task, WatchedFile
 from biomaj_download.transfer.kept import Keeper, Validators, forget, kept
 
 #: A file system allows 255 bytes a name; the part's name is longer than the file's.
@@ -20,7 +22,7 @@ LONGEST_NAME_BYTES = 255
 SUFFIX = ".part"
 #: Who waits for another writer looks so often.
 _LOOK_SECONDS = 0.1
-#: A smaller file is hashed when it is there, in a moment, rather than by a thread.
+#: A smaller file is hashed and tested when it is there, in a moment, rather than by threads.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -64,14 +66,14 @@ class Part:
         self._descriptor: int | None = None
         #: What `write` was given since the file was made.
         self.written_bytes = 0
-        self._followed: frozenset[str] = frozenset()
-        self._growing: GrowingDigests | None = None
+        self._tasks: tuple[Task, ...] = ()
+        self._followers: dict[Task, Follower] = {}
         self._keeper: Keeper | None = None
         self._is_reusable = False
 
-    def follow(self, algorithms: Iterable[str]) -> None:
-        """Compute these digests of a large file while it is written."""
-        self._followed = frozenset(algorithms) - {"sum"}
+    def follow(self, tasks: Iterable[Task]) -> None:
+        """Have these tasks read a large file while it is written, ahead of `outcome`."""
+        self._tasks = tuple(tasks)
 
     def create(self) -> None:
         """Make the file, empty; wait while another thread or process of this host writes it."""
@@ -142,13 +144,18 @@ class Part:
         while written < len(chunk):  # the disk is nearly full: the next one says so
             written += os.write(descriptor, chunk[written:])
         self.written_bytes += written
-        if self._followed and self.written_bytes > _FOLLOWED_FROM_BYTES:
-            if self._growing is None:
-                self._growing = GrowingDigests(self.path, self._followed)
-            self._growing.grown(self.written_bytes)
-        if self._keeper is not None:
-            self._keeper.grown(self.written_bytes)
+        self._grown(self.written_bytes)
         return written
+
+    def _grown(self, contiguous_bytes: int) -> None:
+        """Tell who follows that so much is there, without a gap, from the beginning."""
+        if contiguous_bytes > _FOLLOWED_FROM_BYTES:
+            for task in self._tasks:
+                if task not in self._followers:
+                    self._followers[task] = Follower(self.path, task, self._cancellation.check)
+                self._followers[task].grown(contiguous_bytes)
+        if self._keeper is not None:
+            self._keeper.grown(contiguous_bytes)
 
     def write_at(self, chunk: bytes, offset: int) -> None:
         """Put a chunk where it belongs: for parts that arrive side by side, from many threads."""
@@ -156,11 +163,25 @@ class Part:
             written = os.pwrite(self._opened(), chunk, offset)
             chunk, offset = chunk[written:], offset + written
 
-    def digests(self, algorithms: Iterable[str], check: Callable[[], None]) -> Mapping[str, str]:
-        """Return the digests of the whole file; `check` is called before each read."""
+    def outcome(self, task: Task) -> Any:
+        """Return what a task makes of the whole file: it may have followed, else it reads now.
+
+        Raises:
+            OSError: this host cannot read the file.
+            Exception: what the task raised.
+        """
+        follower = self._followers.get(task)
+        if follower is not None and follower.known_bytes == self.size_bytes():
+            return follower.outcome()
+        with WatchedFile(self.path, self._cancellation.check) as file:
+            return task(file)
+
+    def digests(self, algorithms: Iterable[str]) -> Mapping[str, str]:
+        """Return the digests of the whole file."""
         wanted = frozenset(algorithms)
-        known = self._growing.values() if self._growing is not None else {}
-        return {**known, **digests_of(self.path, wanted - known.keys(), check)}
+        sums = {"sum": bsd_sum(self.path)} if "sum" in wanted else {}
+        hashed = wanted - {"sum"}
+        return {**sums, **(self.outcome(Hashing(hashed)) if hashed else {})}
 
     def read(self, most_bytes: int) -> bytes:
         """Return the beginning of the file."""
@@ -203,9 +224,9 @@ class Part:
             self._descriptor = None
 
     def _stop_helpers(self) -> None:
-        if self._growing is not None:
-            self._growing.abandon()
-            self._growing = None
+        for follower in self._followers.values():
+            follower.abandon()
+        self._followers.clear()
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
