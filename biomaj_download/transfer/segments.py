@@ -23,6 +23,7 @@ from biomaj_download.errors import TransferError, Truncated
 from biomaj_download.transfer.answer import OK, PARTIAL, Answer
 from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.kept import Validators
+from biomaj_download.transfer.outcome import redact_url
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.ranges import Range
 from biomaj_download.transfer.request import TransferRequest, TransferResult
@@ -246,25 +247,26 @@ class Segments:
     def _end(self, future: Future[TransferResult], stream: Stream) -> None:
         """Take a stream's end: what it brought, or what others are to bring in its place."""
         error = future.exception()
-        if stream.has_stopped and stream.position == stream.end:
-            return
-        if error is None and stream is self._first and not self._is_split:
-            self._result = future.result()
-            return
         if error is None:
             self._result = future.result()
-            if stream.position == stream.end:
-                return
-            error = Truncated(f"expected the bytes up to {stream.end}, got {stream.position}")
-        if self._may_do_without(stream, error):
+        if stream.has_stopped or (error is None and self._is_at_its_end(stream)):
+            self._give_back(stream)
+        elif self._may_do_without(stream, error):
             self._most = max(len(self._running), 1)
             self._give_back(stream)
-            return
-        if isinstance(stream, Piece):
-            self.has_changed = stream.has_changed
-        raise stream.refusal or error
+            self._extend_the_last()
+        else:
+            self.has_changed = isinstance(stream, Piece) and stream.has_changed
+            raise stream.refusal or error or self._truncated(stream)
 
-    def _may_do_without(self, stream: Stream, error: BaseException) -> bool:
+    def _is_at_its_end(self, stream: Stream) -> bool:
+        return stream.end is None or stream.position == stream.end
+
+    def _truncated(self, stream: Stream) -> Truncated:
+        url = redact_url(self._request.url)
+        return Truncated(f"{url}: expected the bytes up to {stream.end}, got {stream.position}")
+
+    def _may_do_without(self, stream: Stream, error: BaseException | None) -> bool:
         """Say whether a server refused a stream of which nothing came, while others still run.
 
         Then they bring its range, too: it may allow fewer connections, or send no ranges after all.
@@ -275,13 +277,17 @@ class Segments:
         return is_refused and bool(self._running)
 
     def _give_back(self, stream: Stream) -> None:
-        wanted = (stream.position, stream.end or 0)
-        for other in self._running.values():  # an open one may as well go on
-            if other.is_open and other.end == wanted[0] and not other.has_stopped:
-                other.end = wanted[1]
-                if other.position < wanted[1] and not other.has_stopped:
-                    return
-        self._missing = sorted([*self._missing, wanted])
+        """Have others bring what a stream left out; it may have been told of more too late."""
+        if stream.end is not None and stream.position < stream.end:
+            self._missing = sorted([*self._missing, (stream.position, stream.end)])
+
+    def _extend_the_last(self) -> None:
+        """Let the only stream that is left go on, where its answer does: that needs no range."""
+        streams = list(self._running.values())
+        if len(streams) > 1 or not streams[0].is_open:
+            return
+        while self._missing and self._missing[0][0] == streams[0].end:
+            streams[0].end = self._missing.pop(0)[1]
 
     def _abandon(self) -> None:
         """End the other streams; what came of them is kept."""
