@@ -33,7 +33,7 @@ from biomaj_download.transfer.resume import Continuation, Stream, range_options
 MOST_STREAMS = 16
 #: Pieces long enough that the round trip between two of them costs little, and short enough that
 #: the file grows from its beginning. The last ones are shorter: the streams end together.
-_LEAST_PIECE_BYTES = 4 * 1024 * 1024
+_LEAST_PIECE_BYTES = 8 * 1024 * 1024
 _MOST_PIECE_BYTES = 64 * 1024 * 1024
 #: An FTP piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with
 #: all other transfers waiting, too.
@@ -235,9 +235,11 @@ class Segments:
 
     def _piece_bytes(self, missing: list[Range], streams: int) -> int:
         left_bytes = sum(end - first for first, end in missing)
-        is_ftp = self._request.url.startswith("ftp")
-        most_bytes = _MOST_FTP_PIECE_BYTES if is_ftp else _MOST_PIECE_BYTES
-        return min(max(-(-left_bytes // max(streams, 1)), _LEAST_PIECE_BYTES), most_bytes)
+        if self._request.url.startswith("ftp"):
+            share_bytes, most_bytes = left_bytes // max(streams, 1), _MOST_FTP_PIECE_BYTES
+        else:
+            share_bytes, most_bytes = left_bytes // max(2 * streams, 1), _MOST_PIECE_BYTES
+        return min(max(share_bytes + 1, _LEAST_PIECE_BYTES), most_bytes)
 
     def _free_places(self) -> int:
         request = self._request
