@@ -36,7 +36,8 @@ from biomaj_download.transfer.outcome import redact_url, status_error
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.resume import Continuation
-from biomaj_download.transfer.shared import engine
+from biomaj_download.transfer.segments import Segments
+from biomaj_download.transfer.shared import engine, settings
 
 log = logging.getLogger("biomaj.download.curl")
 
@@ -224,28 +225,36 @@ class CurlDownload(DownloadInterface):
     def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
         """Bring what an earlier transfer left out, or the whole of another version."""
         told = self._stat(request) if self.curl_protocol == "sftp" else None
-        continuation = Continuation(part, request.url, told=told)
-        request = replace(
-            request,
-            sink=continuation,
-            on_header=continuation.look,
-            options={**request.options, **continuation.libcurl_options()},
-        )
+        first = Continuation(part, request.url, told=told)
+        from_bytes = settings().segments_from_bytes
+        segments = Segments(engine(), request, part, first, from_bytes=from_bytes, told=told)
         try:
-            result = self.moved(request)
-            continuation.judge_end()
+            result = segments.fetch()
+            first.judge_end()
+            is_range = first.offset > 0 or segments.size_bytes is not None
+            self._check_status(request, result, is_range=is_range)
         except DownloadError as error:
-            if isinstance(error, TransferError) and continuation.is_complete(error):
+            if isinstance(error, TransferError) and first.is_complete(error):
                 return Transferred(size_bytes=part.written_bytes)
             # Libcurl's own doubts (no REST, no range, a file that shrank) end a continuation, too.
-            if continuation.refusal or (continuation.offset and type(error) is TransferError):
+            is_doubted = first.offset and type(error) is TransferError
+            if first.refusal or segments.has_changed or is_doubted:
                 part.restart()
-            if continuation.refusal is not None:
-                raise continuation.refusal from error
             raise
-        if continuation.brought_nothing:  # what libcurl tells then is the length of the whole
+        if segments.size_bytes is not None:
+            self._check_unchanged(request, part, told)
+            return _transferred(part, result)
+        if first.brought_nothing:  # what libcurl tells then is the length of the whole
             return Transferred(size_bytes=part.written_bytes, modified_at=result.modified_at)
-        return _transferred(part, result, offset=continuation.offset)
+        return _transferred(part, result, offset=first.offset)
+
+    def _check_unchanged(
+        self, request: TransferRequest, part: Part, told: Validators | None
+    ) -> None:
+        """Ask an SFTP server again, when the pieces are there: each might be of another version."""
+        if told is not None and self._stat(request) != told:
+            part.restart()
+            raise TransferError(f"{redact_url(request.url)}: the file has changed while it came")
 
     def _stat(self, request: TransferRequest) -> Validators:
         """Ask an SFTP server for size and time: its answers to a download do not tell them."""
@@ -264,11 +273,16 @@ class CurlDownload(DownloadInterface):
             TransferError: the transfer failed.
         """
         result = engine().move(request)
+        self._check_status(request, result, is_range=pycurl.RANGE in request.options)
+        return result
+
+    def _check_status(
+        self, request: TransferRequest, result: TransferResult, *, is_range: bool
+    ) -> None:
         # A redirection may have led to an FTP server, whose replies are others.
-        wanted = _PARTIAL_OR_WHOLE if pycurl.RANGE in request.options else (HTTPStatus.OK,)
+        wanted = _PARTIAL_OR_WHOLE if is_range else (HTTPStatus.OK,)
         if result.effective_url.startswith("http") and result.status not in wanted:
             raise status_error(redact_url(request.url), result.status)
-        return result
 
     def request(
         self, url: str, *, most_seconds: float | None = None, **wanted: Any

@@ -93,6 +93,18 @@ class Engine:
         """
         return self.submit(request).result()
 
+    def free_places(self, url: str, max_connections: int | None = None) -> int:
+        """Return how many requests more a host would take now; 0 where another waits for it."""
+        host = self._hosts.at(url)
+        if (
+            self._inbox
+            or host.waiting
+            or (host.is_in_trouble and host.paused_until > time.monotonic())
+        ):
+            return 0
+        free = min(host.limit, max_connections or host.limit) - host.running
+        return max(min(free, self._settings.max_connections - len(self._running)), 0)
+
     @property
     def is_alive(self) -> bool:
         """Say whether transfers go on."""

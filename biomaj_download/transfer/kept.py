@@ -11,10 +11,12 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from biomaj_download.machine import this_run
+from biomaj_download.transfer.ranges import Ranges
 
 log = logging.getLogger("biomaj.download.kept")
 
@@ -23,6 +25,8 @@ SUFFIX = ".kept"
 FROM_BYTES = 1024 * 1024
 #: The bytes are synced so often that a power cut, or a crash of an NFS client, costs little.
 _SYNC_EVERY_BYTES = 256 * 1024 * 1024
+#: What lies behind a hole is noted so often: a killed process loses no more of it.
+_NOTE_EVERY_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,29 +49,58 @@ class Validators:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What an earlier transfer left: the version, and how many bytes are surely on the disk."""
+    """What an earlier transfer left: the version, and which bytes are surely on the disk."""
 
     validators: Validators
-    safe_bytes: int
+    ranges: Ranges
 
 
 class Keeper:
-    """Keeps the record of one part that grows; `grown` is called by its writer."""
+    """Keeps the record of one part that grows; `grown` is called by its writer.
 
-    def __init__(self, part_path: Path, validators: Validators) -> None:
+    As long as the part has no holes, its size tells what is written; from the first hole on, the
+    record does.
+    """
+
+    def __init__(self, part_path: Path, validators: Validators, ranges: Ranges) -> None:
         self._path = _beside(part_path)
         self._part_path = part_path
         self._validators = validators
-        self._synced_bytes = 0
+        self._ranges = ranges
+        self._written: list[tuple[int, int]] | None = None
+        self._synced: list[tuple[int, int]] = []
+        self._unnoted_bytes = 0
+        self._unsynced_bytes = sum(end - first for first, end in ranges)
         self._syncing: threading.Thread | None = None
-        self._write(0)
+        #: The writer and the thread that syncs both write the record.
+        self._lock = threading.Lock()
+        self._note()
+
+    def will_scatter(self) -> None:
+        """Note which bytes are there, before the first that lie behind a hole are written.
+
+        Raises:
+            OSError: the disk cannot hold the record.
+        """
+        if self._written is None:
+            self._note(scattered=True)
 
     def grown(self, written_bytes: int) -> None:
-        """Have the bytes synced now and then, by a thread: the writer does not wait."""
+        """Note and sync so many more bytes now and then; a thread syncs: the writer does not wait.
+
+        Raises:
+            OSError: the disk cannot hold the record.
+        """
+        self._unsynced_bytes += written_bytes
+        self._unnoted_bytes += written_bytes
+        if self._written is not None and self._unnoted_bytes >= _NOTE_EVERY_BYTES:
+            self._note(scattered=True)
         is_idle = self._syncing is None or not self._syncing.is_alive()
-        if is_idle and written_bytes - self._synced_bytes >= _SYNC_EVERY_BYTES:
-            self._synced_bytes = written_bytes
-            self._syncing = threading.Thread(target=self._sync, args=(written_bytes,), daemon=True)
+        if is_idle and self._unsynced_bytes >= _SYNC_EVERY_BYTES:
+            self._unsynced_bytes = 0
+            self._syncing = threading.Thread(
+                target=self._sync, args=(list(self._ranges),), daemon=True
+            )
             self._syncing.start()
 
     def close(self) -> None:
@@ -75,21 +108,39 @@ class Keeper:
         if self._syncing is not None:
             self._syncing.join()
 
-    def _sync(self, written_bytes: int) -> None:
+    def close_noting(self) -> None:
+        """Note all that is written, for a later attempt, and wait for the thread."""
+        self.close()
+        if self._written is not None and self._unnoted_bytes and self._part_path.exists():
+            try:
+                self._note(scattered=True)
+            except OSError as error:  # the record of a little earlier stands
+                log.debug("part not noted path=%s error=%s", self._part_path, error)
+
+    def _sync(self, ranges: list[tuple[int, int]]) -> None:
         try:
             descriptor = os.open(self._part_path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-            self._write(written_bytes)
+            with self._lock:
+                self._synced = ranges
+                self._write()
         except OSError as error:  # the disk's own writer will say so
             log.debug("part not synced path=%s error=%s", self._part_path, error)
 
-    def _write(self, synced_bytes: int) -> None:
+    def _note(self, *, scattered: bool = False) -> None:
+        with self._lock:
+            self._unnoted_bytes = 0
+            self._written = list(self._ranges) if scattered or self._ranges.is_scattered else None
+            self._write()
+
+    def _write(self) -> None:
         record = {
             **asdict(self._validators),
-            "synced_bytes": synced_bytes,
+            "written": self._written,
+            "synced": self._synced,
             "run": this_run(),
             "inode": self._part_path.stat().st_ino,
         }
@@ -109,15 +160,23 @@ def kept(part_path: Path) -> Kept | None:
     """
     try:
         told = json.loads(_beside(part_path).read_text(encoding="utf-8"))
-        synced_bytes, run, inode = (told.pop(name) for name in ("synced_bytes", "run", "inode"))
+        written, synced, run, inode = (
+            told.pop(name) for name in ("written", "synced", "run", "inode")
+        )
         status = part_path.stat()
         if status.st_ino != inode:  # the record of another file that had this name
             return None
-        size_bytes = status.st_size
-        safe_bytes = size_bytes if run == this_run() else min(int(synced_bytes), size_bytes)
-        return Kept(validators=Validators(**told), safe_bytes=safe_bytes)
+        if run != this_run():
+            written = synced
+        elif written is None:
+            written = [(0, status.st_size)]
+        return Kept(validators=Validators(**told), ranges=_within(written, status.st_size))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _within(ranges: Iterable[tuple[int, int]], size_bytes: int) -> Ranges:
+    return Ranges((max(int(first), 0), min(int(end), size_bytes)) for first, end in ranges)
 
 
 def forget(part_path: Path) -> None:

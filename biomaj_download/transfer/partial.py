@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from biomaj_download.cancellation import Cancellation
+from biomaj_download.errors import PublishError
 from biomaj_download.transfer.digests import Hashing, bsd_sum
 from biomaj_download.transfer.followers import Follower, Task, WatchedFile
 from biomaj_download.transfer.kept import Keeper, Validators, forget, kept
+from biomaj_download.transfer.ranges import Range, Ranges
 
 #: A file system allows 255 bytes a name; the part's name is longer than the file's.
 LONGEST_NAME_BYTES = 255
@@ -64,8 +66,9 @@ class Part:
         self.path = part_path(final)
         self._cancellation = cancellation or Cancellation()
         self._descriptor: int | None = None
-        #: What `write` was given since the file was made.
+        #: What is there of the file, from its beginning to the first hole.
         self.written_bytes = 0
+        self._ranges = Ranges()
         self._tasks: tuple[Task, ...] = ()
         self._followers: dict[Task, Follower] = {}
         self._keeper: Keeper | None = None
@@ -87,13 +90,23 @@ class Part:
         self.close()
         self._descriptor = self._lock_ours()
         left = kept(self.path)
-        if left is None or left.safe_bytes == 0:
+        if left is None or left.ranges.end == 0:
             self.restart()
             return None
-        os.ftruncate(self._descriptor, left.safe_bytes)
-        self.written_bytes = os.lseek(self._descriptor, 0, os.SEEK_END)
-        self._keeper = Keeper(self.path, left.validators)
+        os.ftruncate(self._descriptor, left.ranges.end)
+        self._ranges = left.ranges
+        self.written_bytes = left.ranges.beginning_bytes
+        self._keeper = Keeper(self.path, left.validators, self._ranges)
         return left.validators
+
+    @property
+    def is_scattered(self) -> bool:
+        """Say whether there is a hole before the last byte that is there."""
+        return self._ranges.is_scattered
+
+    def holes(self, size_bytes: int) -> list[Range]:
+        """Return what the file still lacks, if it is of this size."""
+        return self._ranges.holes(size_bytes)
 
     def reuse(self) -> None:
         """Open what an earlier transfer left, as it is: for who finds out what counts."""
@@ -108,14 +121,14 @@ class Part:
         self._stop_helpers()
         forget(self.path)
         os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
+        self._ranges = Ranges()
         self.written_bytes = 0
 
     def keep(self, validators: Validators) -> None:
         """Have what is written by now outlive a failure, as a beginning of this version."""
         if self._keeper is None and validators.can_tell():
             with suppress(OSError):  # a disk that cannot hold the record: the part begins again
-                self._keeper = Keeper(self.path, validators)
+                self._keeper = Keeper(self.path, validators, self._ranges)
 
     @property
     def is_kept(self) -> bool:
@@ -138,24 +151,35 @@ class Part:
             os.close(descriptor)
 
     def write(self, chunk: bytes, /) -> int:
-        """Add a chunk, all of it; return its length."""
-        descriptor = self._opened()
-        written = os.write(descriptor, chunk)
+        """Add a chunk to the beginning, all of it; return its length."""
+        return self.place(chunk, self.written_bytes)
+
+    def place(self, chunk: bytes, offset: int) -> int:
+        """Put a chunk where it belongs, all of it; return its length. By one thread at a time.
+
+        Where several streams fill the file, what is behind a hole waits for it to be filled:
+        `written_bytes` does not count it.
+        """
+        if self._keeper is not None and offset > self.written_bytes:
+            self._keeper.will_scatter()
+        written = os.pwrite(self._opened(), chunk, offset)
         while written < len(chunk):  # the disk is nearly full: the next one says so
-            written += os.write(descriptor, chunk[written:])
-        self.written_bytes += written
-        self._grown(self.written_bytes)
+            written += os.pwrite(self._opened(), chunk[written:], offset + written)
+        self._ranges.add(offset, offset + written)
+        if self._ranges.beginning_bytes > self.written_bytes:
+            self.written_bytes = self._ranges.beginning_bytes
+            self._tell_followers()
+        if self._keeper is not None:
+            self._keeper.grown(written)
         return written
 
-    def _grown(self, contiguous_bytes: int) -> None:
-        """Tell who follows that so much is there, without a gap, from the beginning."""
-        if contiguous_bytes > _FOLLOWED_FROM_BYTES:
+    def _tell_followers(self) -> None:
+        """Tell who follows how much is there, without a hole, from the beginning."""
+        if self.written_bytes > _FOLLOWED_FROM_BYTES:
             for task in self._tasks:
                 if task not in self._followers:
                     self._followers[task] = Follower(self.path, task, self._cancellation.check)
-                self._followers[task].grown(contiguous_bytes)
-        if self._keeper is not None:
-            self._keeper.grown(contiguous_bytes)
+                self._followers[task].grown(self.written_bytes)
 
     def write_at(self, chunk: bytes, offset: int) -> None:
         """Put a chunk where it belongs: for parts that arrive side by side, from many threads."""
@@ -200,28 +224,40 @@ class Part:
         os.fsync(self._opened())
 
     def publish_as(self, path: Path) -> None:
-        """Give the file its final name."""
+        """Give the file its final name.
+
+        Raises:
+            PublishError: it has holes.
+        """
+        if self._ranges.is_scattered:
+            raise PublishError(f"{path.name}: expected all of its bytes, got {list(self._ranges)}")
         self.path.replace(path)
-        if self._keeper is not None:
-            self._keeper.close()
-            forget(self.path)
+        self._forget()
 
     def discard(self) -> None:
         """Remove the file, where the disk lets us: an earlier error has said what it does not."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
-            if self._keeper is not None:
-                self._keeper.close()
-                forget(self.path)
+            self._forget()
         self.close()  # only now: who waits for it must find it gone
 
     def close(self) -> None:
-        """Let go of the file."""
-        self.written_bytes = 0
+        """Let go of the file; a later attempt may go on with what was kept."""
+        if self._keeper is not None:
+            self._keeper.close_noting()
         self._stop_helpers()
+        self._ranges = Ranges()
+        self.written_bytes = 0
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _forget(self) -> None:
+        """Remove the record: from now on, the name may be that of another one's part."""
+        if self._keeper is not None:
+            keeper, self._keeper = self._keeper, None
+            keeper.close()
+            forget(self.path)
 
     def _stop_helpers(self) -> None:
         for follower in self._followers.values():

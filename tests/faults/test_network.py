@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -132,6 +133,29 @@ def test_a_file_is_replaced_between_two_attempts(site, faulty_http, tell, tells)
     (file,) = site.files().values()
     asked = faulty_http.requests_for("/a.dat")[1].headers.get("If-Range")
     tell(f"asked for the rest If-Range {asked}; got the whole of the new version: {file == new}")
+    assert progress[:2] == (1, None)
+    assert file == new
+
+
+@pytest.mark.fault("12 the file is replaced on the server between two segments")
+def test_a_file_is_replaced_between_two_segments(site, faulty_http, tell):
+    old, new = os.urandom(48 * MIB), os.urandom(48 * MIB)
+    slow = Answer(body=old, etag='"old"', pause_seconds=0.01)
+    url = faulty_http.add("/a.dat", slow, slow, replace(slow, body=new, etag='"new"'))
+    site.submit([site.request(url)])
+
+    limits = {"segments_from_bytes": MIB, "http_connections_per_host": 4}
+    site.consumer(transfer=limits, worker={"processes": 1})
+    progress = site.wait(1)
+
+    (file,) = site.files().values()
+    asked = [request.headers.get("Range") for request in faulty_http.requests_for("/a.dat")]
+    tell(
+        f"{len(asked)} requests, {len(asked) - asked.count(None)} of them for segments;"
+        f" got the whole of the new version: {file == new}"
+    )
+    assert asked[0] is None
+    assert asked[1] is not None
     assert progress[:2] == (1, None)
     assert file == new
 

@@ -9,6 +9,7 @@ import pytest
 
 from biomaj_download.cancellation import Cancellation, Why
 from biomaj_download.errors import Cancelled
+from biomaj_download.transfer import kept
 from biomaj_download.transfer.kept import Validators
 from biomaj_download.transfer.partial import Part, part_path, remove_part
 from tests import background
@@ -137,3 +138,51 @@ def test_a_part_is_removed_unless_another_writes_it(tmp_path):
 
     assert not part.path.exists()
     remove_part(tmp_path / "a")
+
+
+VERSION = Validators(url="u", size_bytes=400, etag='"v1"')
+
+
+def scattered(path, monkeypatch):
+    """Return a part with a hole, as a killed process leaves it: not closed."""
+    monkeypatch.setattr(kept, "_NOTE_EVERY_BYTES", 100)
+    part = Part(path)
+    part.create()
+    part.place(b"a" * 50, 0)
+    part.keep(VERSION)
+    part.place(b"c" * 100, 200)
+    part.place(b"d" * 10, 300)  # not noted any more
+    return part
+
+
+def test_after_a_kill_only_what_was_noted_behind_a_hole_counts(tmp_path, monkeypatch):
+    scattered(tmp_path / "a", monkeypatch)
+
+    left = kept.kept(part_path(tmp_path / "a"))
+
+    assert left.validators == VERSION
+    assert list(left.ranges) == [(0, 50), (200, 300)]
+
+
+def test_after_an_error_all_that_was_written_counts(tmp_path, monkeypatch):
+    scattered(tmp_path / "a", monkeypatch).close()
+    part = Part(tmp_path / "a")
+
+    assert part.resume() == VERSION
+    assert part.written_bytes == 50
+    assert part.holes(400) == [(50, 200), (310, 400)]
+    part.place(b"b" * 150, 50)
+    assert part.written_bytes == 310
+    assert part.read(400) == b"a" * 50 + b"b" * 150 + b"c" * 100 + b"d" * 10
+    part.discard()
+
+
+def test_after_a_power_cut_nothing_counts_that_was_not_synced(tmp_path, monkeypatch):
+    scattered(tmp_path / "a", monkeypatch).close()
+    monkeypatch.setattr(kept, "this_run", lambda: "another run")
+
+    part = Part(tmp_path / "a")
+
+    assert part.resume() is None
+    assert part.size_bytes() == 0
+    part.discard()

@@ -1,0 +1,347 @@
+"""One large file over several connections, where that helps.
+
+In: the request that would bring it over one.  Out: a whole part, or the error of one stream.
+
+The first stream is an ordinary one, from the first hole to the end. If its answer turns out to be
+long, of a version that can be told from others, of a server that sends ranges, and slow enough for
+the network to be what limits it, then it is told to stop early, and what lies behind comes in
+pieces over further connections: from low to high, so that who reads along can. Pieces take only
+places that nobody else waits for, and each must be of the first answer's version.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from datetime import datetime
+
+import pycurl
+
+from biomaj_download.cancellation import Cancellation
+from biomaj_download.errors import TransferError, Truncated
+from biomaj_download.transfer.answer import OK, PARTIAL, Answer
+from biomaj_download.transfer.engine import Engine
+from biomaj_download.transfer.kept import Validators
+from biomaj_download.transfer.outcome import redact_url
+from biomaj_download.transfer.partial import Part
+from biomaj_download.transfer.ranges import Range
+from biomaj_download.transfer.request import TransferRequest, TransferResult
+from biomaj_download.transfer.resume import Continuation, Stream, range_options
+
+#: No file gets more connections, whatever its host allows.
+MOST_STREAMS = 16
+#: Pieces long enough that the round trip between two of them costs little, and short enough that
+#: the file grows from its beginning. The last ones are shorter: the streams end together.
+_LEAST_PIECE_BYTES = 8 * 1024 * 1024
+_MOST_PIECE_BYTES = 64 * 1024 * 1024
+#: An FTP piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with
+#: all other transfers waiting, too.
+_MOST_FTP_PIECE_BYTES = 512 * 1024 * 1024
+#: A stream that is so fast is limited by this machine, and more of them would not help.
+FAST_BYTES_A_SECOND = 200_000_000
+#: The first stream's speed is looked at after so long, and free places so often.
+_LOOK_SECONDS = 0.1
+
+
+class Piece(Stream):
+    """Brings a range of the version that the first answer told."""
+
+    def __init__(
+        self, part: Part, url: str, version: Validators, wanted: Range, *, told: Validators | None
+    ) -> None:
+        super().__init__(part, Answer(url, told=told), position=wanted[0], end=wanted[1])
+        self.first = wanted[0]
+        self._version = version
+        self._scheme = url.partition(":")[0]
+        #: An FTP server is only told where to begin.
+        self.is_open = self._scheme.startswith("ftp") and wanted[1] != version.size_bytes
+        #: The file is another one: what came of it is of no use.
+        self.has_changed = False
+
+    def libcurl_options(self) -> dict[int, object]:
+        """Return what asks for the range alone, over a connection that no other stream shares."""
+        if self._scheme.startswith("ftp"):
+            return {pycurl.RESUME_FROM_LARGE: self.first}
+        wanted = f"{self.first}-{(self.end or 0) - 1}"
+        if self._scheme == "sftp":
+            return {pycurl.RANGE: wanted}
+        return {
+            **range_options(self._version, wanted),
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+        }
+
+    @property
+    def has_begun(self) -> bool:
+        """Say whether anything came of it."""
+        return self.position > self.first
+
+    def _begin(self) -> TransferError | None:
+        self.has_changed = not self._is_same_version()
+        if self.has_changed:
+            return TransferError("the file has changed while its pieces came")
+        if not self.answer.status:
+            return None
+        if self.answer.status != PARTIAL:
+            return TransferError(f"expected a piece, got HTTP status {self.answer.status}")
+        told = self.answer.range()
+        if told is None or told[:2] != (self.first, self.end):
+            return TransferError(f"expected the bytes {self.first}-{self.end}, got others")
+        return None
+
+    def _is_same_version(self) -> bool:
+        told, known = self.answer.validators(), self._version
+        if not self.answer.status:
+            return told == known
+        pairs = (
+            (told.size_bytes, known.size_bytes),
+            (told.etag, known.etag),
+            (told.modified, known.modified),
+        )
+        # A 206 need not repeat what If-Range has made sure of (RFC 9110, section 15.3.7).
+        return all(one is None or other is None or one == other for one, other in pairs)
+
+
+class Segments:
+    """One file on its way, on the thread of who wants it; the streams run on the engine's.
+
+    `from_bytes`: what must be left for more than one stream; 0: never more. `told`: what an SFTP
+    server said of the file.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: TransferRequest,
+        part: Part,
+        first: Continuation,
+        *,
+        from_bytes: int,
+        told: Validators | None = None,
+    ) -> None:
+        # Told to end where this file does, or where one stream's error ends the others.
+        self._request = replace(request, cancellation=_Ending(request.cancellation))
+        self._engine = engine
+        self._part = part
+        self._first = first
+        self._from_bytes = from_bytes
+        self._told = told
+        self._running: dict[Future[TransferResult], Stream] = {}
+        self._is_split = False
+        self._missing: list[Range] = []
+        self._version = Validators(url="")
+        self._most = MOST_STREAMS if from_bytes else 1
+        self._result: TransferResult | None = None
+        #: What the file was announced with, where it came in pieces.
+        self.size_bytes: int | None = None
+        self.has_changed = False
+
+    def fetch(self) -> TransferResult:
+        """Bring all that the part lacks.
+
+        Raises:
+            DownloadError: of the stream that failed, or it was cancelled.
+            Exception: what the disk said.
+        """
+        started = time.monotonic()
+        first = self._first
+        if first.size_known is not None and self._part.is_scattered:
+            first.end = self._part.holes(first.size_known)[0][1]
+        self._submit(first, first.libcurl_options())
+        try:
+            while self._running:
+                self._step()
+        except BaseException:
+            self._abandon()
+            raise
+        if not self._is_split and self._result is not None:
+            return self._result
+        return self._whole(time.monotonic() - started)
+
+    def _submit(self, stream: Stream, options: dict[int, object]) -> None:
+        request = replace(
+            self._request,
+            sink=stream,
+            on_header=stream.look,
+            options={**self._request.options, **options},
+        )
+        self._running[self._engine.submit(request)] = stream
+
+    def _step(self) -> None:
+        may_grow = len(self._running) < self._most
+        done, _ = wait(
+            self._running, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED
+        )
+        for future in done:
+            self._end(future, self._running.pop(future))
+        if not self._is_split and self._may_split():
+            self._split()
+        self._start_more()
+
+    def _may_split(self) -> bool:
+        """Say whether the first stream, which runs alone, shall have others beside it."""
+        first = self._first
+        if first.began_at is None or first.refusal is not None:
+            return False
+        if first.end is not None:  # what lies behind its hole is there already
+            return True
+        if self._most == 1 or not self._running:
+            return False
+        seconds = time.monotonic() - first.began_at
+        if seconds < _LOOK_SECONDS or not self._can_be_told(first.version()):
+            return False
+        left_bytes = (first.version().size_bytes or 0) - first.position
+        is_slow = (first.position - first.offset) / seconds < FAST_BYTES_A_SECOND
+        return left_bytes >= self._from_bytes and is_slow and self._free_places() > 0
+
+    def _can_be_told(self, version: Validators) -> bool:
+        answer = self._first.answer
+        sends_ranges = answer.status in (0, PARTIAL) or (
+            answer.status == OK and answer.header(b"accept-ranges").lower() == b"bytes"
+        )
+        is_of_its_protocol = bool(answer.status) == self._request.url.startswith("http")
+        return version.can_tell() and sends_ranges and is_of_its_protocol
+
+    def _split(self) -> None:
+        """Have the first stream stop before the rest, which others bring."""
+        first = self._first
+        self._is_split = True
+        self._version = first.version()
+        self.size_bytes = size_bytes = self._version.size_bytes or 0
+        self._part.keep(self._version)
+        stop = first.position
+        missing = self._part.holes(size_bytes)
+        if self._running and missing:  # it may have brought the last byte just now
+            stop += self._piece_bytes(missing, 1 + self._free_places())
+            first.end = stop = min(stop, missing[0][1])
+        holes = self._part.holes(size_bytes)
+        self._missing = [(max(begin, stop), end) for begin, end in holes if end > stop]
+
+    def _start_more(self) -> None:
+        while self._missing and len(self._running) < self._most:
+            places = self._free_places()
+            if self._running and not places:  # but a file always has one stream
+                return
+            self._start_next(len(self._running) + places)
+
+    def _start_next(self, streams: int) -> None:
+        first, end = self._missing.pop(0)
+        stop = min(end, first + self._piece_bytes([(first, end), *self._missing], streams))
+        if stop < end:
+            self._missing.insert(0, (stop, end))
+        url = self._request.url
+        piece = Piece(self._part, url, self._version, (first, stop), told=self._told)
+        self._submit(piece, piece.libcurl_options())
+
+    def _piece_bytes(self, missing: list[Range], streams: int) -> int:
+        left_bytes = sum(end - first for first, end in missing)
+        if self._request.url.startswith("ftp"):
+            share_bytes, most_bytes = left_bytes // max(streams, 1), _MOST_FTP_PIECE_BYTES
+        else:
+            share_bytes, most_bytes = left_bytes // max(2 * streams, 1), _MOST_PIECE_BYTES
+        return min(max(share_bytes + 1, _LEAST_PIECE_BYTES), most_bytes)
+
+    def _free_places(self) -> int:
+        request = self._request
+        free = self._engine.free_places(request.url, request.max_connections)
+        return min(free, self._most - len(self._running))
+
+    def _end(self, future: Future[TransferResult], stream: Stream) -> None:
+        """Take a stream's end: what it brought, or what others are to bring in its place."""
+        error = future.exception()
+        if error is None:
+            self._result = future.result()
+        if stream.has_stopped or (error is None and self._is_at_its_end(stream)):
+            self._give_back(stream)
+        elif self._may_do_without(stream, error):
+            self._most = max(len(self._running), 1)
+            self._give_back(stream)
+            self._extend_the_last()
+        else:
+            self.has_changed = isinstance(stream, Piece) and stream.has_changed
+            raise stream.refusal or error or self._truncated(stream)
+
+    def _is_at_its_end(self, stream: Stream) -> bool:
+        return stream.end is None or stream.position == stream.end
+
+    def _truncated(self, stream: Stream) -> Truncated:
+        url = redact_url(self._request.url)
+        return Truncated(f"{url}: expected the bytes up to {stream.end}, got {stream.position}")
+
+    def _may_do_without(self, stream: Stream, error: BaseException | None) -> bool:
+        """Say whether a server refused a stream of which nothing came, while others still run.
+
+        Then they bring its range, too: it may allow fewer connections, or send no ranges after all.
+        """
+        if not isinstance(stream, Piece) or stream.has_begun or stream.has_changed:
+            return False
+        is_refused = isinstance(error, TransferError) or stream.refusal is not None
+        return is_refused and bool(self._running)
+
+    def _give_back(self, stream: Stream) -> None:
+        """Have others bring what a stream left out; it may have been told of more too late."""
+        if stream.end is not None and stream.position < stream.end:
+            self._missing = sorted([*self._missing, (stream.position, stream.end)])
+
+    def _extend_the_last(self) -> None:
+        """Let the only stream that is left go on, where its answer does: that needs no range."""
+        streams = list(self._running.values())
+        if len(streams) > 1 or not streams[0].is_open:
+            return
+        while self._missing and self._missing[0][0] == streams[0].end:
+            streams[0].end = self._missing.pop(0)[1]
+
+    def _abandon(self) -> None:
+        """End the other streams; what came of them is kept."""
+        cancellation = self._request.cancellation
+        if isinstance(cancellation, _Ending):
+            cancellation.end()
+        for stream in self._running.values():
+            stream.is_abandoned = True
+        wait(self._running)
+
+    def _whole(self, seconds: float) -> TransferResult:
+        """Return the result of all streams together.
+
+        Raises:
+            TransferError: something is missing.
+        """
+        size_bytes = self.size_bytes or 0
+        holes = self._part.holes(size_bytes)
+        if holes:
+            raise Truncated(f"expected all of {size_bytes} bytes, but {holes} did not come")
+        result = self._result
+        return TransferResult(
+            status=result.status if result else PARTIAL,
+            received_bytes=size_bytes,
+            announced_bytes=size_bytes,
+            ends_by_close=False,
+            modified_at=(result.modified_at if result else None) or self._modified_at(),
+            effective_url=result.effective_url if result else self._request.url,
+            content_type=result.content_type if result else None,
+            seconds=seconds,
+        )
+
+    def _modified_at(self) -> datetime | None:
+        """Return the time in an MDTM reply, where no stream came to its own end."""
+        try:
+            told = f"{(self._version.modified or '')[:14]} +0000"
+            return datetime.strptime(told, "%Y%m%d%H%M%S %z")
+        except ValueError:
+            return None
+
+
+class _Ending(Cancellation):
+    """The order to end a job, or the streams of one of its files."""
+
+    def __init__(self, job: Cancellation | None) -> None:
+        super().__init__()
+        self._job = job
+        self._is_ended = False
+
+    def end(self) -> None:
+        """End the streams."""
+        self._is_ended = True
+
+    def is_ordered(self) -> bool:
+        return self._is_ended or (self._job is not None and self._job.is_ordered())
