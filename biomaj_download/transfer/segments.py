@@ -37,7 +37,8 @@ _LEAST_PIECE_BYTES = 8 * 1024 * 1024
 _MOST_PIECE_BYTES = 64 * 1024 * 1024
 #: An FTP piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with
 #: all other transfers waiting, too.
-_MOST_FTP_PIECE_BYTES = 512 * 1024 * 1024
+_LEAST_FTP_PIECE_BYTES = 64 * 1024 * 1024
+_MOST_FTP_PIECE_BYTES = 256 * 1024 * 1024
 #: A stream that is so fast is limited by this machine, and more of them would not help.
 FAST_BYTES_A_SECOND = 200_000_000
 #: The first stream's speed is looked at after so long, and free places so often.
@@ -236,10 +237,11 @@ class Segments:
     def _piece_bytes(self, missing: list[Range], streams: int) -> int:
         left_bytes = sum(end - first for first, end in missing)
         if self._request.url.startswith("ftp"):
-            share_bytes, most_bytes = left_bytes // max(streams, 1), _MOST_FTP_PIECE_BYTES
+            least_bytes, most_bytes = _LEAST_FTP_PIECE_BYTES, _MOST_FTP_PIECE_BYTES
         else:
-            share_bytes, most_bytes = left_bytes // max(2 * streams, 1), _MOST_PIECE_BYTES
-        return min(max(share_bytes + 1, _LEAST_PIECE_BYTES), most_bytes)
+            least_bytes, most_bytes = _LEAST_PIECE_BYTES, _MOST_PIECE_BYTES
+            streams *= 2  # the last pieces are short: the streams end nearly together
+        return min(max(-(-left_bytes // max(streams, 1)), least_bytes), most_bytes)
 
     def _free_places(self) -> int:
         request = self._request

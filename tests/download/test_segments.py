@@ -30,6 +30,7 @@ def small_pieces(monkeypatch):
     """Let files of some MiB be large ones, and any server a slow one."""
     monkeypatch.setattr(segments, "_LEAST_PIECE_BYTES", MIB // 2)
     monkeypatch.setattr(segments, "_MOST_PIECE_BYTES", MIB)
+    monkeypatch.setattr(segments, "_LEAST_FTP_PIECE_BYTES", MIB)
     monkeypatch.setattr(segments, "_MOST_FTP_PIECE_BYTES", 4 * MIB)
     monkeypatch.setattr(segments, "FAST_BYTES_A_SECOND", 10**12)
     monkeypatch.setattr(segments, "_LOOK_SECONDS", 0.02)
