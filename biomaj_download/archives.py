@@ -239,7 +239,7 @@ class _GzipSource:
         raise NotImplementedError
 
     def readinto(self, buffer: Any) -> int:
-        """Fill igzip's buffer, which it makes longer and longer for a header without an end."""
+        """Fill igzip's buffer, which before isal 1.9 grows for a header without an end."""
         if len(buffer) > MOST_GZIP_HEADER_BYTES:
             raise ValueError(f"a header of more than {MOST_GZIP_HEADER_BYTES} bytes")
         read_bytes: int = self._file.readinto(buffer)

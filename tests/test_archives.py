@@ -349,5 +349,5 @@ def test_a_test_ends_when_nobody_wants_its_result(tmp_path, name):
 
 
 def test_a_gzip_header_without_an_end_is_refused(check):
-    with pytest.raises(ArchiveBroken, match="a header of more than"):
+    with pytest.raises(ArchiveBroken, match=r"(a|Gzip) header (of more than|exceeds)"):
         check(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03" + b"n" * 4_000_000, "a.gz")

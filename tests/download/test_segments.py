@@ -12,7 +12,7 @@ import pytest
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.errors import DownloadError
 from biomaj_download.settings import TransferSettings
-from biomaj_download.transfer import digests, kept, segments, shared
+from biomaj_download.transfer import kept, partial, segments, shared
 from tests.background import start
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE
 from tests.servers.faulty_http import Answer
@@ -128,11 +128,13 @@ def test_a_fast_server_is_not_given_more_connections(faulty_http, tmp_path, monk
 
 def test_the_digest_needs_no_second_read(faulty_http, tmp_path, monkeypatch):
     read_again = []
-    real = digests.digests_of
-    monkeypatch.setattr(
-        "biomaj_download.transfer.partial.digests_of",
-        lambda path, wanted, check: read_again.extend(wanted) or real(path, wanted, check),
-    )
+
+    class Noted(partial.WatchedFile):
+        def __init__(self, path, check):
+            read_again.append(path)
+            super().__init__(path, check)
+
+    monkeypatch.setattr(partial, "WatchedFile", Noted)
     faulty_http.add("/a.dat", SLOW)
     right = {"checksum": f"sha256:{hashlib.sha256(BODY).hexdigest()}"}
 
