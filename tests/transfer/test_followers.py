@@ -109,10 +109,16 @@ def test_a_sound_archive_passes_while_it_arrives(part, name, threads):
     assert threads() == 0
 
 
-@pytest.mark.parametrize("place", [100, 3_000_000, -1_000])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (name, place)
+        for name in sorted(ARCHIVES)
+        for place in (100, 3_000_000, -1_000)
+        if name != "a.tar" or place == 100  # a tar has no checksum of its data
+    ],
+)
 def test_an_archive_with_a_wrong_byte_is_broken_with_its_true_size(part, name, place):
-    if name == "a.tar" and place != 100:
-        pytest.skip("a tar has no checksum of its data")
     body = bytearray(ARCHIVES[name])
     for wrong in range(20):
         body[place + wrong] ^= 0xFF
