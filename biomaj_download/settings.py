@@ -139,7 +139,8 @@ class TransferSettings(Section):
 
     `proxies`: host -> the proxy to it (`http://`, `https://`, `socks5h://`), or `direct`; host `*`:
     all others. `authorities_file` (PEM) unset: the host's own. `segments_from_bytes`: a file with
-    so much to come may take several connections; 0: none does.
+    so much to come may take several connections; 0: none does. `streams_per_connection`: small
+    files that share one connection to a server that speaks HTTP/2.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -147,6 +148,7 @@ class TransferSettings(Section):
     http_connections_per_host: int = Field(default=4, ge=1)
     other_connections_per_host: int = Field(default=4, ge=1)
     host_connections: dict[str, Annotated[int, Field(ge=1)]] = {}
+    streams_per_connection: int = Field(default=32, ge=1)
     segments_from_bytes: int = Field(default=64 * 1024**2, ge=0)
     connect_timeout_seconds: int = Field(default=30, ge=1)
     low_speed_limit_bytes: int = Field(default=1024, ge=0)

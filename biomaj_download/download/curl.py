@@ -151,7 +151,9 @@ class CurlDownload(DownloadInterface):
             return files
         asked: dict[int, Future[TransferResult]] = {
             place: engine().submit(
-                self.request(self.file_url(file), head_only=True, most_seconds=SIZE_SECONDS)
+                self.request(
+                    self.file_url(file), head_only=True, is_small=True, most_seconds=SIZE_SECONDS
+                )
             )
             for place, file in enumerate(files)
             if file.is_vague
@@ -218,6 +220,7 @@ class CurlDownload(DownloadInterface):
         if not is_small and post_body is None:
             with on_disk(part.path):
                 return self._fetch_rest(self.request(url, **wanted), part)
+        wanted |= {"is_small": is_small, "asks_version": not is_small or remote_file.day is None}
         with on_disk(part.path):
             part.create()
             return _transferred(part, self.moved(self.request(url, sink=part, **wanted)))

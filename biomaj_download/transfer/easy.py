@@ -49,14 +49,23 @@ _ALWAYS: dict[int, Any] = {
     pycurl.USERAGENT: "biomaj_download",
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.BUFFERSIZE: 512 * 1024,
-    # Multiplexing would make a file wait for another's connection to be set up.
-    pycurl.PIPEWAIT: 0,
 }
+#: Many small files share connections, and wait for one rather than to open another.
+_SHARED: dict[int, Any] = {
+    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
+    pycurl.PIPEWAIT: 1,
+}
+_ALONE: dict[int, Any] = {pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1}
+#: Two round trips less a file: no SIZE, no MDTM.
+_UNASKED: dict[int, Any] = {pycurl.IGNORE_CONTENT_LENGTH: 1, pycurl.OPT_FILETIME: 0}
 
 
 #: Idle: for longer than this (CURLOPT_MAXAGE_CONN; 0 would mean its default).
 _IDLE_SECONDS = 1
 _DECIMAL = re.compile(rb"\d{1,9}(\.\d*)?")
+#: Many FTP servers tell a file's length when they begin to send it; libcurl does not listen where
+#: it was not to ask for it.
+_FTP_BEGINS = re.compile(rb"1[25]0 .*\((\d{1,18}) bytes\)")
 
 
 class _Nothing:
@@ -81,6 +90,8 @@ class Handle:
         self._on_header: Callable[[bytes], None] | None = None
         #: The HTTP answer came in chunks, the last of which is marked.
         self.is_chunked = False
+        #: What an FTP server said with the body, where it was not asked before.
+        self.told_bytes: int | None = None
         self._retry_after = b""
 
     def configure(
@@ -106,6 +117,7 @@ class Handle:
         self.sink_error = None
         self._on_header = request.on_header
         self.is_chunked = False
+        self.told_bytes = None
         self._retry_after = b""
 
     def write(self, chunk: bytes, /) -> int | None:
@@ -134,6 +146,8 @@ class Handle:
             self.is_chunked = True
         elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip()
+        elif begins := _FTP_BEGINS.match(line):
+            self.told_bytes = int(begins[1])
         if self._on_header is not None:
             self._on_header(line)
 
@@ -152,6 +166,7 @@ def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, 
         else settings.ftp_response_timeout_seconds,
         pycurl.CAINFO: authorities_file,
         pycurl.PROXY_CAINFO: authorities_file,
+        **(_SHARED if request.is_small else _ALONE),
         **_proxy_options(request, settings),
     }
     if request.head_only:
@@ -162,8 +177,11 @@ def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, 
         options[pycurl.POSTFIELDS] = request.post_body
     if request.timeout_seconds is not None:
         options[pycurl.TIMEOUT_MS] = int(request.timeout_seconds * 1000)
-    if request.ftp_command and not _is_by_http(options.get(pycurl.PROXY)):
-        options[pycurl.CUSTOMREQUEST] = request.ftp_command
+    if request.url.startswith("ftp") and not _is_by_http(options.get(pycurl.PROXY)):
+        if request.ftp_command:
+            options[pycurl.CUSTOMREQUEST] = request.ftp_command
+        if not request.asks_version:
+            options |= _UNASKED
     if request.credentials:
         user, _, password = request.credentials.partition(":")
         options[pycurl.USERNAME] = user

@@ -50,6 +50,7 @@ class Engine:
         self._inbox: deque[Transfer] = deque()
         self._hosts = Hosts(settings)
         self._running: dict[pycurl.Curl, tuple[Handle, Transfer]] = {}
+        self._connections = 0
         self._idle: list[Handle] = []
         self._closing = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -102,8 +103,8 @@ class Engine:
             or (host.is_in_trouble and host.paused_until > time.monotonic())
         ):
             return 0
-        free = min(host.limit, max_connections or host.limit) - host.running
-        return max(min(free, self._settings.max_connections - len(self._running)), 0)
+        free = min(host.limit, max_connections or host.limit) - host.connections
+        return max(min(free, self._settings.max_connections - self._connections), 0)
 
     @property
     def is_alive(self) -> bool:
@@ -128,6 +129,7 @@ class Engine:
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch_socket)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         multi.setopt(pycurl.M_MAXCONNECTS, self._settings.max_connections)
+        multi.setopt(pycurl.M_MAX_CONCURRENT_STREAMS, self._settings.streams_per_connection)
         return multi
 
     def _run(self) -> None:
@@ -152,7 +154,7 @@ class Engine:
 
     def _start_waiting(self) -> None:
         """Start what the limits allow."""
-        while len(self._running) < self._settings.max_connections:
+        while self._connections < self._settings.max_connections:
             transfer = self._hosts.next()
             if transfer is None:
                 return
@@ -171,7 +173,7 @@ class Engine:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
             return
         self._running[handle.curl] = (handle, transfer)
-        transfer.host.started(transfer)
+        self._connections += transfer.host.started(transfer)
         self._multi.add_handle(handle.curl)
 
     def _step(self) -> None:
@@ -246,13 +248,15 @@ class Engine:
         handle, transfer = self._running[curl]
         try:
             answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
+            if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0:
+                transfer.host.multiplexes()
         except Exception as error:  # a server's odd words must not end the thread of all transfers
             log.exception("answer not understood")
             answer = TransferError(f"{redact_url(transfer.request.url)}: odd answer: {error}")
         waits_again = code != 0 and _obey(handle, transfer, code)
         self._multi.remove_handle(curl)
         del self._running[curl]
-        transfer.host.ended()
+        self._connections += transfer.host.ended(transfer)
         self._idle.append(handle)
         if waits_again:
             self._hosts.put_back(transfer)
@@ -330,6 +334,8 @@ def _answer_of(
         return error_of(code, text, url=request.url, status=status, total_timed_out=timed_out)
     filetime = curl.getinfo(pycurl.FILETIME_T)
     announced = curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
+    if announced < 0 and handle.told_bytes is not None:
+        announced = handle.told_bytes
     return TransferResult(
         status=status,
         received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),

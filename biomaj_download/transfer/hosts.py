@@ -1,7 +1,8 @@
 """Each host's queue and limits: who waits for it, how many run, and what it asked us to leave out.
 
 In: transfers, and how a server refused one.  Out: the transfer that may start now.
-A host that refuses gets less for a while: fewer transfers at once, or none until the time it named.
+A host that refuses gets less for a while: fewer connections, which grow again one by one, or none
+until the time it named.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from biomaj_download.transfer.request import TransferRequest, TransferResult
 
 log = logging.getLogger("biomaj.download.hosts")
 
-#: A lowered limit is the configured one again after this long without a refusal.
-LOWERED_SECONDS = 5 * 60
+#: A lowered limit goes up by one after so long without a refusal; the wait doubles each time that
+#: the host refuses what it was given more.
+RAISE_SECONDS = 60
+LONGEST_RAISE_SECONDS = 16 * 60
+#: A host that refused nothing for so long begins anew.
+FORGOTTEN_SECONDS = 60 * 60
 #: No host pauses for longer, whatever its Retry-After says.
 LONGEST_PAUSE_SECONDS = 60 * 60
 
@@ -31,13 +36,15 @@ LONGEST_PAUSE_SECONDS = 60 * 60
 class Transfer:
     """One request on its way: waiting in its host's queue, then on a handle, then answered.
 
-    `lowerings`: how often the host's limit had been lowered when it started.
+    `lowerings`: how often the host's limit had been lowered when it started. `shares`: it runs
+    beside others on one HTTP/2 connection.
     """
 
     request: TransferRequest
     host: Host
     future: Future[TransferResult] = field(default_factory=Future)
     lowerings: int = 0
+    shares: bool = False
 
     def is_cancelled(self) -> bool:
         """Say whether nobody wants it any more."""
@@ -48,52 +55,82 @@ class Transfer:
 class Host:
     """What runs and waits at one host; any thread may read `is_full`, the rest is the engine's.
 
+    `limit`: how many connections it is given; each takes one transfer, or, once the host is known
+    to speak HTTP/2, up to `streams` small ones.
     `name`: scheme, host and port. `is_in_trouble`: it refused something not long ago.
     `is_full`: one of its transfers must end before another starts. `closes_idle`: it turned away
     the only one; it may count connections that other users left idle, which the next one closes.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, *, streams: int = 1) -> None:
         self.name = name
         self.waiting: deque[Transfer] = deque()
         self.limit = limit
-        self.running = 0
         self.is_full = False
         self.is_in_trouble = False
         self.closes_idle = False
         self.paused_until = 0.0
+        self._streams = streams
+        self._is_multiplexed = False
+        self._may_share = True
+        self._alone = 0
+        self._sharing = 0
         self._configured_limit = limit
-        self._lowered_until = 0.0
+        self._refused_at = 0.0
+        self._raise_at = 0.0
+        self._raise_seconds = RAISE_SECONDS
+        self._was_raised = False
         self._lowerings = 0
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections its transfers need."""
+        return self._alone + -(-self._sharing // self._streams)
 
     def may_start(self) -> bool:
         """Say whether the first that waits may start now."""
         if self.is_in_trouble and self._forgive() < self.paused_until:
             return False
-        return self.running < self._limit_for(self.waiting[0])
+        return self._has_room_for(self.waiting[0])
 
-    def started(self, transfer: Transfer) -> None:
-        """Count a transfer that starts."""
+    def started(self, transfer: Transfer) -> int:
+        """Count a transfer that starts; return how many connections more that takes."""
         transfer.lowerings = self._lowerings
-        self.running += 1
+        transfer.shares = self._would_share(transfer)
+        more = self._count(transfer, 1)
         self.closes_idle = False
-        self.is_full = self.running >= self._limit_for(transfer)
+        self.is_full = not self._has_room_for(transfer)
+        return more
 
-    def ended(self) -> None:
-        """Count a transfer that ended."""
-        self.running -= 1
+    def ended(self, transfer: Transfer) -> int:
+        """Count a transfer that ended; return how many connections more that takes: 0 or -1."""
         self.is_full = False
+        return self._count(transfer, -1)
+
+    def multiplexes(self) -> None:
+        """Note that it answered by HTTP/2: small files may share its connections."""
+        self._is_multiplexed = True
 
     def lower_to_others(self, reply: int) -> bool:
         """Allow as many as run besides the refused one, or one; False: there are none."""
-        others = self.running - 1
+        others = self._alone + self._sharing - 1
         self._lower(max(others, 1), reply)
         self.closes_idle = others == 0
         return others > 0
 
     def lower_to_half(self, refused: Transfer, reply: int) -> None:
-        """Allow half as many; once for all that were on their way together."""
-        if refused.lowerings == self._lowerings:
+        """Allow half as many; once for all that were on their way together.
+
+        Where connections are shared, let first each have one of its own.
+        """
+        if refused.lowerings != self._lowerings:
+            return
+        if refused.shares and self._may_share:
+            self._may_share = False
+            self._lowerings += 1
+            log.warning("no sharing of connections host=%s reply=%d", self.name, reply)
+            self._lower(self.limit, reply)
+        else:
             self._lower(max(self.limit // 2, 1), reply)
 
     def pause(self, seconds: float) -> None:
@@ -105,12 +142,32 @@ class Host:
         self.is_in_trouble = True
         self.paused_until = max(self.paused_until, now + seconds)
 
-    def _limit_for(self, transfer: Transfer) -> int:
-        return min(self.limit, transfer.request.max_connections or self.limit)
+    def _count(self, transfer: Transfer, number: int) -> int:
+        before = self.connections
+        if transfer.shares:
+            self._sharing += number
+        else:
+            self._alone += number
+        return self.connections - before
+
+    def _would_share(self, transfer: Transfer) -> bool:
+        return self._is_multiplexed and self._may_share and transfer.request.is_small
+
+    def _has_room_for(self, transfer: Transfer) -> bool:
+        is_shared = self._would_share(transfer) and self._sharing % self._streams
+        most = min(self.limit, transfer.request.max_connections or self.limit)
+        return self.connections + (0 if is_shared else 1) <= most
 
     def _lower(self, limit: int, reply: int) -> None:
+        now = time.monotonic()
+        if now > self._refused_at + FORGOTTEN_SECONDS:
+            self._raise_seconds = RAISE_SECONDS
+        elif self._was_raised:  # to what the host does not bear, it seems
+            self._raise_seconds = min(self._raise_seconds * 2, LONGEST_RAISE_SECONDS)
+        self._was_raised = False
         self.is_in_trouble = True
-        self._lowered_until = time.monotonic() + LOWERED_SECONDS
+        self._refused_at = now
+        self._raise_at = now + self._raise_seconds
         if limit < self.limit:
             log.warning(
                 "limit lowered host=%s reply=%d old=%d new=%d", self.name, reply, self.limit, limit
@@ -119,13 +176,25 @@ class Host:
             self._lowerings += 1
 
     def _forgive(self) -> float:
-        """Forget the trouble when its time is over; return the time."""
+        """Raise what was lowered, as its time comes; return the time."""
         now = time.monotonic()
-        if now >= self._lowered_until and self.limit < self._configured_limit:
-            log.info("limit restored host=%s limit=%d", self.name, self._configured_limit)
-            self.limit = self._configured_limit
-        self.is_in_trouble = now < max(self._lowered_until, self.paused_until)
+        while now >= self._raise_at and not self._is_as_configured():
+            self._raise()
+        self.is_in_trouble = now < self.paused_until or not self._is_as_configured()
         return now
+
+    def _is_as_configured(self) -> bool:
+        return self._may_share and self.limit == self._configured_limit
+
+    def _raise(self) -> None:
+        self._raise_at += self._raise_seconds
+        self._was_raised = True
+        if self.limit < self._configured_limit:
+            self.limit += 1
+        else:
+            self._may_share = True
+        if self._is_as_configured():
+            log.info("limit restored host=%s limit=%d", self.name, self.limit)
 
 
 class Hosts:
@@ -146,7 +215,11 @@ class Hosts:
         name = _host_name(url)
         host = self._known.get(name)
         if host is None:
-            host = self._known.setdefault(name, Host(name, self._settings.connections_to(name)))
+            settings = self._settings
+            host = Host(
+                name, settings.connections_to(name), streams=settings.streams_per_connection
+            )
+            host = self._known.setdefault(name, host)
         return host
 
     def add(self, transfer: Transfer) -> None:

@@ -27,7 +27,10 @@ class TransferRequest:
     `is_listing`: the server may take its time. `ftp_command`: in place of LIST, except by a proxy
     that speaks HTTP. `keeps_encoding`: a body that is compressed on the way stays so, as the file
     is called; else libcurl undoes that. `max_connections`: to this host at once, where that is less
-    than the engine's own limit. `cancellation`: by which it is ended before its time.
+    than the engine's own limit. `is_small`: it may share an HTTP/2 connection with others; one that
+    takes time has a connection of its own. `asks_version`: an FTP server is asked for the file's
+    length and time before it is asked for the file. `cancellation`: by which it is ended before its
+    time.
     """
 
     url: str
@@ -42,6 +45,8 @@ class TransferRequest:
     is_listing: bool = False
     ftp_command: str | None = None
     keeps_encoding: bool = False
+    is_small: bool = False
+    asks_version: bool = True
     options: Mapping[int, Any] = field(default_factory=dict)
     on_header: Callable[[bytes], None] | None = None
     cancellation: Cancellation | None = None

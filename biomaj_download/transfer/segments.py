@@ -61,16 +61,13 @@ class Piece(Stream):
         self.has_changed = False
 
     def libcurl_options(self) -> dict[int, object]:
-        """Return what asks for the range alone, over a connection that no other stream shares."""
+        """Return what asks for the range alone."""
         if self._scheme.startswith("ftp"):
             return {pycurl.RESUME_FROM_LARGE: self.first}
         wanted = f"{self.first}-{(self.end or 0) - 1}"
         if self._scheme == "sftp":
             return {pycurl.RANGE: wanted}
-        return {
-            **range_options(self._version, wanted),
-            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
-        }
+        return range_options(self._version, wanted)
 
     @property
     def has_begun(self) -> bool:

@@ -286,6 +286,40 @@ def test_ftp_epsv_says_how_a_data_connection_is_asked_for(
     assert unwanted not in told
 
 
+_QUESTIONS_BEFORE_RETR = ("EPSV", "MDTM", "SIZE", "RETR")
+
+
+def test_a_small_listed_file_costs_an_ftp_server_no_question_before_it(
+    opened, ftp_server, ftp_commands, tmp_path
+):
+    directory, commands = ftp_commands
+    downloader = opened(
+        "ftp", f"{ftp_server.host}:{ftp_server.port}", directory, {**ONCE, "verify": "off"}
+    )
+
+    files, directories = downloader.list()
+    downloader.match(["^a.dat$"], files, directories)
+    before = len(commands())
+    downloader.download(str(tmp_path))
+
+    told = [line.split('"')[-2].split()[0] for line in commands()[before:]]
+    assert [command for command in told if command in _QUESTIONS_BEFORE_RETR] == ["EPSV", "RETR"]
+    assert (tmp_path / "a.dat").read_bytes() == b"a"
+
+
+def test_a_file_of_unknown_size_or_day_is_asked_for_both(
+    opened, ftp_server, ftp_commands, tmp_path
+):
+    directory, commands = ftp_commands
+    server = f"{ftp_server.host}:{ftp_server.port}"
+
+    bring(opened("ftp", server, directory, {**ONCE, "verify": "off"}), tmp_path)
+
+    told = " ".join(commands())
+    assert "SIZE" in told
+    assert "MDTM" in told
+
+
 def test_ftp_tls_says_how_encryption_begins(opened, ftps_server, ftps_implicit_server):
     for server, value in ((ftps_server, "explicit"), (ftps_implicit_server, "implicit")):
         address = f"{server.host}:{server.port}"

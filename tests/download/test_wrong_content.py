@@ -268,7 +268,7 @@ def test_an_index_that_ends_with_the_connection_is_read(faulty_http, body):
 @pytest.mark.parametrize("reply", ["426 Connection closed; transfer aborted.", ""])
 def test_a_listing_by_ftp_that_was_cut_is_no_short_listing(command, reply):
     without = () if command == "MLSD" else ("MLSD", "MLST")
-    with PyftpdServer(without=without, cut_listings_with=reply) as server:
+    with PyftpdServer(without=without, cut_with=reply) as server:
         for number in range(100):
             (server.root / f"{number}.dat").touch()
         downloader = CurlDownload("ftp", f"{server.host}:{server.port}", "/")

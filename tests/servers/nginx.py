@@ -1,4 +1,4 @@
-"""An nginx of its own: one folder of documents over HTTP and HTTPS."""
+"""An nginx of its own: one folder of documents over HTTP and HTTPS (HTTP/2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pid {folder}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 1024; }}
 http {{
-  log_format requests '$connection $request_method $uri $status';
+  log_format requests '$connection $request_method $uri $status $server_protocol';
   access_log {folder}/access.log requests;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
@@ -29,8 +29,8 @@ http {{
   keepalive_requests 100000;
   server {{
     listen {host}:{port};
-    listen {host}:{https_port} ssl;
-    listen {other_host}:{https_port} ssl;
+    listen {host}:{https_port} ssl http2;
+    listen {other_host}:{https_port} ssl http2;
     ssl_certificate {tls.cert_file};
     ssl_certificate_key {tls.key_file};
     root {root};
@@ -50,7 +50,8 @@ http {{
 class NginxServer(Server):
     """nginx; `root` is its documents, which `/rounded/` and `/json/` list in other ways.
 
-    `/private/` wants `user` and `password`. `access_log`: `connection method path status` a line.
+    `/private/` wants `user` and `password`. `access_log`: `connection method path status protocol`
+    a line.
     """
 
     program = "nginx"

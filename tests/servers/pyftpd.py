@@ -21,8 +21,8 @@ class PyftpdServer:
 
     `without`: commands that it does not have. `ends_with`: replies by their code, which it says
     in place of its own, and hangs up. `connections_per_address`: it turns away who has so many
-    (421); 0: nobody. `cut_listings_with`: half of a listing is sent, then this reply; "": the
-    control connection ends, too.
+    (421); 0: nobody. `cut_with`: half of a listing or of a small file is sent, then this
+    reply; "": the control connection ends, too.
     """
 
     host = "127.0.0.1"
@@ -35,7 +35,7 @@ class PyftpdServer:
         without: tuple[str, ...] = (),
         ends_with: Mapping[str, str] | None = None,
         connections_per_address: int = 0,
-        cut_listings_with: str | None = None,
+        cut_with: str | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="biomaj-test-pyftpd-"))
         self.root = self.folder / "root"
@@ -43,7 +43,7 @@ class PyftpdServer:
         self.commands: list[str] = []
         self.ends_with = ends_with or {}
         self.most_connections = 0
-        self.cut_listings_with = cut_listings_with
+        self.cut_with = cut_with
         authorizer = DummyAuthorizer()
         authorizer.add_anonymous(str(self.root))
         authorizer.add_user(self.user, self.password, str(self.root))
@@ -56,7 +56,7 @@ class PyftpdServer:
             "auth_failed_timeout": 0,
             "pre_process_command": _record,
             "respond": _respond,
-            "dtp_handler": DTPHandler if cut_listings_with is None else _CutData,
+            "dtp_handler": DTPHandler if cut_with is None else _CutData,
         }
         self._server = FTPServer((self.host, 0), type("Handler", (FTPHandler,), attributes))
         self._server.max_cons_per_ip = connections_per_address
@@ -89,15 +89,12 @@ class PyftpdServer:
 
 
 class _CutData(DTPHandler):
-    """Sends half of a listing."""
+    """Sends half of a listing, or of a small file."""
 
     def push_with_producer(self, producer: Any) -> None:
-        if self.file_obj is not None:
-            super().push_with_producer(producer)
-            return
         rows = producer.more()
         self.socket.sendall(rows[: len(rows) // 2])
-        reply = self.cmd_channel.owner.cut_listings_with
+        reply = self.cmd_channel.owner.cut_with
         self._resp = (reply, logging.getLogger("pyftpdlib").debug) if reply else ()
         control = self.cmd_channel
         self.close()

@@ -25,6 +25,7 @@ from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.request import TransferRequest
 from tests.servers.faulty_http import Answer
+from tests.servers.pyftpd import PyftpdServer
 
 
 @pytest.fixture
@@ -150,6 +151,32 @@ def test_engine_ends_everything_as_cancelled_when_it_is_closed(faulty_http):
     for future in [*futures, engine.submit(TransferRequest(url=url))]:
         with pytest.raises(Cancelled):
             future.result(timeout=10)
+
+
+def test_an_ftp_server_tells_the_length_unasked(engine, ftp_server):
+    path = ftp_server.root / "told (7 bytes)"
+    path.write_bytes(b"x" * 1234)
+    path.chmod(0o644)
+    sink = BytesIO()
+
+    result = engine.move(
+        TransferRequest(url=f"{ftp_server.url}/told%20(7%20bytes)", sink=sink, asks_version=False)
+    )
+
+    assert (len(sink.getvalue()), result.announced_bytes, result.modified_at) == (1234, 1234, None)
+
+
+@pytest.mark.parametrize("reply", ["", "426 Connection closed; transfer aborted."])
+def test_half_a_file_of_an_ftp_server_that_told_no_length_is_an_error(engine, reply):
+    with PyftpdServer(cut_with=reply) as server:
+        (server.root / "half").write_bytes(b"x" * 1000)
+        sink = BytesIO()
+        url = f"ftp://{server.host}:{server.port}/half"
+
+        with pytest.raises(TransferError):
+            engine.move(TransferRequest(url=url, sink=sink, asks_version=False))
+
+    assert len(sink.getvalue()) == 500
 
 
 def test_engine_names_a_sink_that_takes_no_more(engine, faulty_http):

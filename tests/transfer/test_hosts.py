@@ -154,21 +154,56 @@ def test_host_that_pauses_is_not_hurried_by_a_shorter_time(clock):
     assert host.paused_until == clock.now + 60
 
 
-def test_host_that_turns_one_away_is_given_what_runs_besides_for_five_minutes(clock):
+def test_host_that_turns_one_away_is_given_what_runs_besides_and_one_more_a_minute(clock):
     all_hosts = Hosts(MANY)
     running = [transfer_to(all_hosts) for _ in range(6)]
     host = running[0].host
     start_all(all_hosts)
 
     assert host.lower_to_others(421)
-    host.ended()
+    host.ended(running[5])
     all_hosts.put_back(running[5])
 
     assert host.limit == 5
     assert start_all(all_hosts) == []
-    clock.now += 5 * 60
+    clock.now += hosts.RAISE_SECONDS
     assert start_all(all_hosts) == [running[5]]
-    assert host.limit == 16
+    assert host.limit == 6
+    assert host.is_in_trouble
+
+
+def test_limit_is_the_configured_one_again_after_a_quiet_time(clock):
+    all_hosts = Hosts(MANY)
+    (transfer,) = [transfer_to(all_hosts)]
+    transfer.host.lower_to_others(421)
+
+    clock.now += 15 * hosts.RAISE_SECONDS
+
+    assert start_all(all_hosts) == [transfer]
+    assert transfer.host.limit == 16
+    assert not transfer.host.is_in_trouble
+
+
+def test_host_that_refuses_again_what_it_is_given_more_is_given_it_ever_later(clock):
+    host, transfers = busy_host(2, running=2)
+    host.waiting.append(transfers[0])
+    waits = []
+
+    for _ in range(6):
+        host.lower_to_others(421)
+        waited = 0
+        while host.limit == 1:
+            clock.now += hosts.RAISE_SECONDS
+            waited += 1
+            host.may_start()
+        waits.append(waited)
+
+    assert waits == [1, 2, 4, 8, 16, 16]
+    clock.now += hosts.FORGOTTEN_SECONDS
+    host.lower_to_others(421)
+    clock.now += hosts.RAISE_SECONDS
+    host.may_start()
+    assert host.limit == 2
 
 
 def test_host_that_turns_all_away_is_given_one(clock):
@@ -183,7 +218,7 @@ def test_host_that_is_overloaded_is_given_half_once_for_all_that_were_on_their_w
 
     for transfer in transfers:
         host.lower_to_half(transfer, 503)
-        host.ended()
+        host.ended(transfer)
 
     assert host.limit == 8
     host.started(transfers[0])
@@ -199,6 +234,70 @@ def test_host_that_is_overloaded_is_never_given_nothing(clock):
         host.started(transfers[0])
 
     assert host.limit == 1
+
+
+def small_ones(all_hosts: Hosts, number: int) -> list[Transfer]:
+    return [transfer_to(all_hosts, "https://web.example/", is_small=True) for _ in range(number)]
+
+
+def multiplexing_hosts(limit: int, streams: int) -> Hosts:
+    settings = TransferSettings(http_connections_per_host=limit, streams_per_connection=streams)
+    all_hosts = Hosts(settings)
+    all_hosts.at("https://web.example/").multiplexes()
+    return all_hosts
+
+
+def test_small_files_share_connections_where_the_host_speaks_http_2():
+    all_hosts = multiplexing_hosts(2, 3)
+
+    small = small_ones(all_hosts, 8)
+
+    assert start_all(all_hosts) == small[:6]
+    host = small[0].host
+    assert (host.connections, host.is_full) == (2, True)
+    host.ended(small[0])
+    assert (host.connections, host.is_full) == (2, False)
+    assert start_all(all_hosts) == small[6:7]
+
+
+def test_a_large_file_has_a_connection_of_its_own():
+    all_hosts = multiplexing_hosts(2, 3)
+
+    small = small_ones(all_hosts, 2)
+    large = [transfer_to(all_hosts, "https://web.example/large") for _ in range(2)]
+
+    assert start_all(all_hosts) == [*small, large[0]]
+    assert small[0].host.connections == 2
+
+
+def test_small_files_have_connections_of_their_own_until_the_host_is_known():
+    all_hosts = Hosts(TransferSettings(http_connections_per_host=2))
+
+    small = small_ones(all_hosts, 5)
+
+    assert start_all(all_hosts) == small[:2]
+    small[0].host.multiplexes()
+    assert [transfer.host.ended(transfer) for transfer in small[:2]] == [-1, -1]
+    assert start_all(all_hosts) == small[2:]
+    assert small[0].host.connections == 1
+
+
+def test_host_that_is_overloaded_shares_no_connections_for_a_while(clock):
+    all_hosts = multiplexing_hosts(2, 3)
+    small = small_ones(all_hosts, 12)
+    host = small[0].host
+
+    for transfer in start_all(all_hosts):
+        host.lower_to_half(transfer, 503)
+        host.ended(transfer)
+
+    assert start_all(all_hosts) == small[6:8]
+    for transfer in small[6:8]:
+        host.lower_to_half(transfer, 503)
+        host.ended(transfer)
+    assert start_all(all_hosts) == small[8:9]
+    clock.now += 2 * hosts.RAISE_SECONDS
+    assert len(start_all(all_hosts)) == 3
 
 
 def test_lowered_limit_is_logged_once_without_credentials(clock, caplog):
@@ -218,6 +317,35 @@ def test_lowered_limit_is_logged_once_without_credentials(clock, caplog):
 
 
 # What the engine makes of it: HTTP.
+
+
+def test_small_files_come_many_at_once_over_few_connections(nginx):
+    engine = Engine(
+        TransferSettings(
+            http_connections_per_host=2, streams_per_connection=8, authorities_file=nginx.ca_file
+        )
+    )
+    (nginx.root / "shared").mkdir()
+    sinks = [BytesIO() for _ in range(200)]
+    for number in range(200):
+        (nginx.root / "shared" / str(number)).write_bytes(b"%d" % number)
+    url = f"{nginx.https_url}/shared"
+
+    futures = [
+        engine.submit(TransferRequest(url=f"{url}/{number}", sink=sink, is_small=True))
+        for number, sink in enumerate(sinks)
+    ]
+    large = engine.submit(TransferRequest(url=f"{url}/0"))
+
+    assert bodies(futures, sinks) == [b"%d" % number for number in range(200)]
+    large.result()
+    engine.close()
+    told = [
+        line.split() for line in nginx.access_log.read_text().splitlines() if "/shared/" in line
+    ]
+    shared_ones = [line[0] for line in told if line[4] == "HTTP/2.0"]
+    alone = [line[0] for line in told if line[4] == "HTTP/1.1"]
+    assert (len(shared_ones), len(set(shared_ones)), len(alone)) == (200, 2, 1)
 
 
 def test_retry_after_makes_a_host_pause_while_another_goes_on(engine, faulty_http):
