@@ -86,12 +86,28 @@ class Namespace:
         return Path("/run/netns") / self.name
 
 
-@dataclass(frozen=True)
 class Link:
-    """Two ends, joined."""
+    """Two ends, joined by a process that carries packets between them."""
 
-    origin: Namespace
-    site: Namespace
+    def __init__(self, origin: Namespace, site: Namespace, carrier: subprocess.Popen[str]) -> None:
+        self.origin = origin
+        self.site = site
+        self._carrier = carrier
+
+    def become(self, kind: LinkKind) -> None:
+        """Make the link such a one, from now on."""
+        numbers = (
+            kind.rtt_ms * 1e3 / 2,
+            kind.rate_mbit * 1e6,
+            kind.buffer_ms * 1e3,
+            kind.loss * 1e6,
+        )
+        if self._carrier.stdin is None or self._carrier.stdout is None:
+            raise ValueError("the carrier has no pipes")
+        self._carrier.stdin.write(" ".join(str(round(number)) for number in numbers) + "\n")
+        self._carrier.stdin.flush()
+        if self._carrier.stdout.readline() != "ready\n":
+            raise MissingServer("a link cannot be made here; its reason stands above")
 
 
 @contextmanager
@@ -116,7 +132,9 @@ def wide_area(kind: LinkKind) -> Iterator[Link]:
             stack.callback(_ip, "netns", "delete", name)
             ends.append(Namespace(name, address))
         origin, site = ends
-        stack.enter_context(_joined(kind, origin, site))
+        carrier = stack.enter_context(_carrier(origin, site))
+        link = Link(origin, site, carrier)
+        link.become(kind)
         for here, there in ((origin, site), (site, origin)):
             _ip("-n", here.name, "link", "set", "lo", "up")
             _ip(
@@ -132,28 +150,22 @@ def wide_area(kind: LinkKind) -> Iterator[Link]:
             )
             # The buffer is the link's: the device itself must drop nothing.
             _ip("-n", here.name, "link", "set", "wan0", "mtu", "1500", "txqueuelen", "20000", "up")
-        yield Link(origin, site)
+        yield link
 
 
 @contextmanager
-def _joined(kind: LinkKind, origin: Namespace, site: Namespace) -> Iterator[None]:
+def _carrier(origin: Namespace, site: Namespace) -> Iterator[subprocess.Popen[str]]:
     with tempfile.TemporaryDirectory(prefix="biomaj-link-") as folder:
         program = f"{folder}/link"
         subprocess.run(["gcc", "-O2", "-Wall", "-o", program, SOURCE], check=True)
-        numbers = (
-            kind.rtt_ms * 1e3 / 2,
-            kind.rate_mbit * 1e6,
-            kind.buffer_ms * 1e3,
-            kind.loss * 1e6,
-        )
-        words = [program, origin.name, site.name, *(str(round(number)) for number in numbers)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as joint:
-            try:
-                if joint.stdout is None or joint.stdout.readline() != b"ready\n":
-                    raise MissingServer("a link cannot be made here; its reason stands above")
-                yield
-            finally:
-                joint.kill()
+        # It ends with its standard input, however this process ends.
+        with subprocess.Popen(
+            [program, origin.name, site.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as carrier:
+            yield carrier
 
 
 def _enter(namespace: int) -> None:

@@ -1,11 +1,16 @@
 /* A wide-area link in user space: what enters one TUN device leaves the other, later.
  *
- *   link ORIGIN_NAMESPACE SITE_NAMESPACE DELAY_US RATE_BITS BUFFER_US LOSS_PER_MILLION
+ *   link ORIGIN_NAMESPACE SITE_NAMESPACE
+ *
+ * Each line of standard input says what the link is like from now on, in four whole numbers:
+ *
+ *   DELAY_US RATE_BITS BUFFER_US LOSS_PER_MILLION
  *
  * Each direction is a router and a wire: a packet waits until those before it are on the wire at
  * RATE_BITS a second (bits of IP packets), is dropped where it would wait longer than BUFFER_US,
- * is lost on the wire by chance, and arrives DELAY_US after it left.
- * Says "ready" on its standard output when both devices, `wan0`, are there; ends with a signal.
+ * is lost on the wire by chance, and arrives DELAY_US after it left. "ready" on standard output
+ * answers each line; from the first on there is a device `wan0` at both ends. It ends with its
+ * standard input.
  *
  * Without loss the kernel hands over what a network card would cut into packets in one piece, of up
  * to 64 KiB (TSO), which costs a tenth of the CPU; with loss each packet is lost alone.
@@ -65,9 +70,30 @@ static int open_tun(const char *namespace)
     struct ifreq request = {.ifr_name = "wan0", .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
     if (ioctl(tun, TUNSETIFF, &request))
         err(1, "wan0 in %s", namespace);
-    if (ioctl(tun, TUNSETOFFLOAD, loss_per_million ? 0 : TUN_F_CSUM | TUN_F_TSO4))
-        err(1, "offload of wan0 in %s", namespace);
     return tun;
+}
+
+/* Read what the link is like; false where there is nothing more to come. */
+static int become(struct direction ways[2])
+{
+    char line[256];
+    ssize_t length = read(0, line, sizeof line - 1);
+    if (length <= 0)
+        return 0;
+    line[length] = 0;
+    long long delay_us, rate, buffer_us, loss;
+    if (sscanf(line, "%lld %lld %lld %lld", &delay_us, &rate, &buffer_us, &loss) != 4)
+        errx(2, "expected four numbers, got %s", line);
+    delay_ns = delay_us * 1000;
+    rate_bits = rate;
+    buffer_ns = buffer_us * 1000;
+    loss_per_million = loss;
+    for (int i = 0; i < 2; i++)
+        if (ioctl(ways[i].from, TUNSETOFFLOAD, loss ? 0 : TUN_F_CSUM | TUN_F_TSO4))
+            err(1, "offload of wan0");
+    puts("ready");
+    fflush(stdout);
+    return 1;
 }
 
 /* The bits of a packet, or of all packets that a network card would make of it. */
@@ -121,12 +147,8 @@ static int64_t deliver(struct direction *way)
 
 int main(int count, char **words)
 {
-    if (count != 7)
-        errx(2, "expected 6 arguments, got %d", count - 1);
-    delay_ns = atoll(words[3]) * 1000;
-    rate_bits = atoll(words[4]);
-    buffer_ns = atoll(words[5]) * 1000;
-    loss_per_million = atoll(words[6]);
+    if (count != 3)
+        errx(2, "expected two namespaces, got %d words", count - 1);
     struct direction ways[2] = {{0}};
     ways[0].from = ways[1].to = open_tun(words[1]);
     ways[1].from = ways[0].to = open_tun(words[2]);
@@ -137,8 +159,8 @@ int main(int count, char **words)
     struct sched_param first = {.sched_priority = 1};
     if (sched_setscheduler(0, SCHED_RR, &first))
         warn("the link has no precedence over others");
-    puts("ready");
-    fflush(stdout);
+    if (!become(ways))
+        return 0;
     for (;;) {
         int64_t next = INT64_MAX;
         for (int i = 0; i < 2; i++) {
@@ -146,10 +168,14 @@ int main(int count, char **words)
             int64_t due = deliver(&ways[i]);
             next = due < next ? due : next;
         }
-        struct pollfd devices[2] = {{ways[0].from, POLLIN, 0}, {ways[1].from, POLLIN, 0}};
         int64_t wait = next - now_ns();
+        if (wait <= 0)
+            continue;
+        struct pollfd watched[3] = {
+            {ways[0].from, POLLIN, 0}, {ways[1].from, POLLIN, 0}, {0, POLLIN, 0}};
         struct timespec pause = {wait / 1000000000, wait % 1000000000};
-        if (wait > 0)
-            ppoll(devices, 2, next == INT64_MAX ? NULL : &pause, NULL);
+        if (ppoll(watched, 3, next == INT64_MAX ? NULL : &pause, NULL) > 0 && watched[2].revents)
+            if (!become(ways))
+                return 0;
     }
 }
