@@ -29,8 +29,8 @@ http {{
   keepalive_requests 100000;
   server {{
     listen {host}:{port};
-    listen {host}:{https_port} ssl;
-    listen {other_host}:{https_port} ssl;
+    listen {host}:{https_port} ssl{http2};
+    listen {other_host}:{https_port} ssl{http2};
     ssl_certificate {tls.cert_file};
     ssl_certificate_key {tls.key_file};
     root {root};
@@ -51,6 +51,7 @@ class NginxServer(Server):
     """nginx; `root` is its documents, which `/rounded/` and `/json/` list in other ways.
 
     `/private/` wants `user` and `password`. `access_log`: `connection method path status` a line.
+    `with_http2`: who comes by HTTPS may choose HTTP/2.
     """
 
     program = "nginx"
@@ -60,7 +61,7 @@ class NginxServer(Server):
     user = "biomaj"
     password = "web-secret"
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_http2: bool = False) -> None:
         super().__init__()
         self.https_port = free_port()
         self.root = self.folder / "root"
@@ -78,6 +79,7 @@ class NginxServer(Server):
                 other_host=self.other_host,
                 port=self.port,
                 https_port=self.https_port,
+                http2=" http2" if with_http2 else "",
                 tls=certificate,
                 root=self.root,
             )
