@@ -55,7 +55,7 @@ class Origin:
     def forget(self, folder: str) -> None:
         """Remove a folder from all."""
         for server in (self.nginx, self.ftp, self.ssh):
-            shutil.rmtree(server.root / folder)
+            shutil.rmtree(server.root / folder, ignore_errors=True)
 
     def server(self, protocol: str) -> str:
         """Return `host:port`."""

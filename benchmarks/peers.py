@@ -80,6 +80,9 @@ def aria2(fetch: Fetch) -> list[str]:
         split = min(fetch.connections, _MOST_OF_ARIA2)
         words += [f"--split={split}", f"--max-connection-per-server={split}"]
         words += ["--min-split-size=1M"]
+    if fetch.protocol == "ftp":
+        # Where it keeps a connection of vsftpd's for the next file, it waits 60 s for an answer.
+        words += ["--ftp-reuse-connection=false"]
     if fetch.ca_file:
         words += [f"--ca-certificate={fetch.ca_file}"]
     return words
@@ -158,10 +161,6 @@ class Peer:
     def is_installed(self) -> bool:
         """Say whether it is there."""
         return shutil.which(self.program) is not None
-
-    def fetch(self, fetch: Fetch) -> None:
-        """Run it to its end."""
-        subprocess.run(self.command(fetch), check=True, stdin=subprocess.DEVNULL)
 
 
 _ALL = frozenset({"http", "https", "ftp", "sftp"})

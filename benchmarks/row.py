@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
@@ -40,17 +40,12 @@ class Scale:
 class Result:
     """The figures of one row.
 
-    `figures`: tool -> its runs, in `unit`; `lacking`: tool -> why it has none. `text`: what stands
-    in our column where a median does not say it. `is_reached` None: there is no goal.
+    `figures`: tool -> its runs; `lacking`: tool -> why it has none.
     """
 
-    unit: str
-    is_more_better: bool = True
     figures: dict[str, list[float]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
-    text: str = ""
     notes: list[str] = field(default_factory=list)
-    is_reached: bool | None = None
 
     def add(self, tool: str, figure: float) -> None:
         """Keep the figure of one run."""
@@ -60,19 +55,32 @@ class Result:
         """Return a tool's median; it must have one."""
         return median(self.figures[tool])
 
-    def beats(self, *tools: str) -> bool:
-        """Say whether ours is better than each of the tools that has a figure."""
-        ours = self.median(OURS)
-        theirs = [self.median(tool) for tool in tools if tool in self.figures]
-        return all(ours > other if self.is_more_better else ours < other for other in theirs)
+    def best(self, tools: Sequence[str], *, is_more_better: bool = True) -> str | None:
+        """Return which of the tools is best; None where none of them has a figure."""
+        known = [tool for tool in tools if tool in self.figures]
+        choose = max if is_more_better else min
+        return choose(known, key=self.median) if known else None
+
+    def is_ahead_of(self, *tools: str) -> bool:
+        """Say whether ours does more than each of the tools that has a figure."""
+        best = self.best(tools)
+        return best is None or self.median(OURS) > self.median(best)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Something to measure; `name` is what `--only` takes."""
+    """Something to measure; `name` is what `--only` takes.
+
+    `text`: what stands in our column where a median in `unit` does not say it. `is_reached` None:
+    there is no goal.
+    """
 
     name: str
     work: str
     network: Network
-    goal: str
     measure: Callable[[Ground, Scale], Result]
+    unit: str
+    is_more_better: bool = True
+    goal: str = ""
+    is_reached: Callable[[Result], bool] | None = None
+    text: Callable[[Result], str] | None = None

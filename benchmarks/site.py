@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -32,16 +33,46 @@ _START_SECONDS = 30
 _SETTLE_SECONDS = 1
 #: How often memory is looked at: that takes the consumer's own time.
 _LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far consumers were: files counted, and what they had needed of the machine."""
+
+    seconds: float
+    files: int
+    cpu_seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a consumer came to; `memory_bytes` is the most that was seen."""
+    """What happened between two moments; `memory_bytes` is the most that was seen."""
 
-    seconds: float
-    files_per_second: float
+    first: Moment
+    last: Moment
     memory_bytes: int
-    cpu_seconds_per_file: float
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return self.last.seconds - self.first.seconds
+
+    @property
+    def files(self) -> int:
+        """Return how many files were counted."""
+        return self.last.files - self.first.files
+
+    @property
+    def files_per_second(self) -> float:
+        """Return the rate."""
+        return self.files / self.seconds
+
+    @property
+    def cpu_seconds_per_file(self) -> float:
+        """Return what a file took of the processors."""
+        return (self.last.cpu_seconds - self.first.cpu_seconds) / self.files
 
 
 class Site:
@@ -88,7 +119,7 @@ class Site:
         self.config.write_text(yaml.safe_dump({**document, **sections}))
 
     def publish(self, requests: Iterable[wire.Operation], *, with_ids: bool = False) -> None:
-        """Put requests on the queue as BioMAJ core does: persistent; ids only as our client does."""
+        """Put requests on the queue, persistent; without ids as BioMAJ core, else as our client."""
         account = pika.PlainCredentials(self.rabbitmq.user, self.rabbitmq.password)
         parameters = pika.ConnectionParameters(
             self.rabbitmq.host, self.rabbitmq.port, self.rabbitmq.virtual_host, account
@@ -135,23 +166,29 @@ class Site:
                 setattr(parse, field.name, getattr(parse, field.name))
         return operation
 
-    def race(self, command: Sequence[str], session: str, files: int, *, consumers: int = 1) -> Run:
+    def race(self, command: Sequence[str], session: str, files: int, consumers: int = 1) -> Run:
         """Run consumers on the full queue; measured from the first file counted to the last."""
-        with self._running(command, consumers) as running:
+        (run,) = self.stages(command, session, (1, files), consumers)
+        return run
+
+    def stages(
+        self, command: Sequence[str], session: str, counts: Sequence[int], consumers: int = 1
+    ) -> list[Run]:
+        """Run consumers on the full queue; measured between these counts of files."""
+        with self.running(command, consumers) as running:
             watch = _Watch(self, session, running)
-            first = watch.until(1)
-            last = watch.until(files)
-        return _run(first, last, watch.memory_bytes)
+            moments = [(watch.until(files), watch.take_peak()) for files in counts]
+        return [Run(first, last, peak) for (first, _), (last, peak) in itertools.pairwise(moments)]
 
     def bring(self, command: Sequence[str], session: str, request: wire.Operation) -> Run:
         """Put one request before a consumer that waits for it; measured until it is counted."""
-        with self._running(command, 1) as running:
+        with self.running(command, 1) as running:
             watch = _Watch(self, session, running)
             self._until_consumed(len(running))
-            before = watch.moment()
+            first = watch.moment()
             self.publish([request])
             last = watch.until(1)
-        return _run(before, last, watch.memory_bytes)
+        return Run(first, last, watch.take_peak())
 
     def progress(self, session: str) -> int:
         """Return how many files of a session are counted.
@@ -165,9 +202,10 @@ class Site:
         return int(self.keys.get(f"{key}:progress") or 0)
 
     @contextmanager
-    def _running(
-        self, command: Sequence[str], consumers: int
+    def running(
+        self, command: Sequence[str], consumers: int = 1
     ) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Have consumers run, in a process or more each."""
         environment = {"BIOMAJ_CONFIG": str(self.config), "PATH": "/usr/bin:/bin"}
         with ExitStack() as stack:
             running = []
@@ -192,13 +230,6 @@ class Site:
         raise SystemExit("the consumer does not consume")
 
 
-@dataclass(frozen=True)
-class _Moment:
-    seconds: float
-    cpu_seconds: float
-    progress: int
-
-
 class _Watch:
     """Looks at a session's progress, and at what its consumers need."""
 
@@ -208,48 +239,38 @@ class _Watch:
         self._site = site
         self._session = session
         self._consumers = consumers
-        self.memory_bytes = 0
+        self._peak_bytes = 0
 
-    def until(self, progress: int) -> _Moment:
+    def until(self, files: int) -> Moment:
         """Wait until so many files are counted."""
+        deadline = time.monotonic() + _GIVE_UP_SECONDS
         looked_at = time.monotonic()
-        for _ in poll(_GIVE_UP_SECONDS):
-            now = self._site.progress(self._session)
-            if now >= progress:
-                break
+        while (now := self._site.progress(self._session)) < files:
             codes = [consumer.poll() for consumer in self._consumers]
-            if any(code is not None for code in codes):
-                raise SystemExit(f"a consumer ended: {codes}")
+            if time.monotonic() > deadline or any(code is not None for code in codes):
+                raise SystemExit(f"progress: expected {files}, got {now} (exit codes {codes})")
             if time.monotonic() > looked_at + _LOOK_SECONDS:
                 looked_at = time.monotonic()
-                self._look_at_memory()
-        else:
-            raise SystemExit(f"progress: expected {progress}, got {now}")
-        moment = self.moment()
-        self._look_at_memory()
-        return moment
+                self._peak_bytes = max(self._peak_bytes, self._memory_bytes())
+            time.sleep(_POLL_SECONDS)
+        return self.moment()
 
-    def moment(self) -> _Moment:
-        """Return how far they are."""
-        return _Moment(
-            time.monotonic(),
-            sum(_cpu_seconds(consumer.pid) for consumer in self._consumers),
-            self._site.progress(self._session),
-        )
+    def moment(self) -> Moment:
+        """Return how far they are now."""
+        files = self._site.progress(self._session)
+        seconds = time.monotonic()
+        cpu_seconds = sum(_cpu_seconds(consumer.pid) for consumer in self._consumers)
+        memory_bytes = self._memory_bytes()
+        self._peak_bytes = max(self._peak_bytes, memory_bytes)
+        return Moment(seconds, files, cpu_seconds, memory_bytes)
 
-    def _look_at_memory(self) -> None:
-        now = sum(_memory_bytes(consumer.pid) for consumer in self._consumers)
-        self.memory_bytes = max(self.memory_bytes, now)
+    def take_peak(self) -> int:
+        """Return the most memory that was seen since the last call."""
+        peak, self._peak_bytes = self._peak_bytes, 0
+        return peak
 
-
-def _run(first: _Moment, last: _Moment, memory_bytes: int) -> Run:
-    seconds, files = last.seconds - first.seconds, last.progress - first.progress
-    return Run(
-        seconds=seconds,
-        files_per_second=files / seconds,
-        memory_bytes=memory_bytes,
-        cpu_seconds_per_file=(last.cpu_seconds - first.cpu_seconds) / files,
-    )
+    def _memory_bytes(self) -> int:
+        return sum(_memory_bytes(consumer.pid) for consumer in self._consumers)
 
 
 def _children(pid: int) -> list[int]:
