@@ -55,7 +55,7 @@ def run(rows: list[Row], scale: Scale, report: Report, *, with_earlier: bool = F
         for row in rows:
             started = time.monotonic()
             try:
-                at.go_to(row.network)
+                at.go_to(row.network, scale)
             except MissingServer as reason:
                 sys.stdout.write(f"{row.name}: skipped: {reason}\n")
                 continue

@@ -36,7 +36,9 @@ class Archives:
 
     def measure(self, ground: Ground, scale: Scale) -> Result:
         """Fetch them with the test and without it in turn, and test them alone; in seconds."""
-        names = [f"{number:04}.fasta.gz" for number in range(scale.of(self.files, 2))]
+        names = [
+            f"{number:04}.fasta.gz" for number in range(scale.of(self.files, min(self.files, 10)))
+        ]
         unpacked_bytes = scale.of(self.unpacked_bytes, min(self.unpacked_bytes, 8 << 20))
         for number, name in enumerate(names):
             self._write(ground, name, unpacked_bytes, seed=number % 16)

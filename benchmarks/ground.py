@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from benchmarks.link import Link, wide_area
 from benchmarks.origin import Origin
-from benchmarks.row import Network
+from benchmarks.row import Network, Scale
 from benchmarks.site import Site
 from tests.servers.process import MissingServer
 
@@ -29,15 +30,20 @@ class Ground:
         self._far = self._make_far_origin(stack)
         self.origin = self._near
 
-    def go_to(self, network: Network) -> None:
-        """Have the origin at the end of this network."""
+    def go_to(self, network: Network, scale: Scale) -> None:
+        """Have the origin at the end of this network, which is nearer in a smoke run.
+
+        Raises:
+            MissingServer: there is no such network here; the text says why.
+        """
         self.origin = self._near
-        if network.value is None:
+        kind = network.value
+        if kind is None:
             return
         if self._link is None or self._far is None:
             raise MissingServer(self.why_no_link)
         self.origin = self._far
-        self._link.become(network.value)
+        self._link.become(replace(kind, rtt_ms=kind.rtt_ms / scale.of(1, 10)))
 
     def _make_link(self, stack: ExitStack) -> Link | None:
         try:

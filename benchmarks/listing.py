@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from benchmarks import oldpackage
 from benchmarks.ground import Ground
+from benchmarks.peers import obscured
 from benchmarks.row import OLD, OURS, Network, Result, Row, Scale
 
 #: Lists and matches, and tells how long it took and the most memory it had; 3.2.12 has the class
 #: by another name.
 LIST_AND_MATCH = """
-import json, resource, sys, time
+import json, sys, time
 protocol, host, folder, pattern = sys.argv[1:]
 try:
     from biomaj_download.download.registry import get_handler
@@ -29,7 +30,8 @@ started = time.monotonic()
 files, directories = downloader.list()
 downloader.match([pattern], files, directories)
 seconds = time.monotonic() - started
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+memory = int(status["VmHWM"].split()[0]) * 1024
 print(json.dumps([len(downloader.files_to_download), seconds, memory]))
 """
 MEMORY = "memory in MB"
@@ -60,7 +62,8 @@ def measure_tree(ground: Ground, scale: Scale) -> Result:
     host, _, port = ground.origin.server("ftp").partition(":")
     lftp = ["lftp", "--norc", "-c", f"open {ground.origin.url('ftp', 'tree')}; find ."]
     rclone = ["rclone", "lsf", "-R", "--files-only", "--config", "/dev/null", "--checkers", "8"]
-    rclone += ["--ftp-host", host, "--ftp-port", port, "--ftp-user", "anonymous", ":ftp:/tree"]
+    rclone += ["--ftp-host", host, "--ftp-port", port, "--ftp-user", "anonymous"]
+    rclone += ["--ftp-pass", obscured("bench"), ":ftp:/tree"]
     for number in range(scale.runs):
         result.add(OURS, _seconds(by_class(sys.executable), len(names)))
         if number < _OLD_RUNS and not scale.is_smoke:

@@ -121,10 +121,10 @@ def rclone(fetch: Fetch) -> list[str]:
         words += ["--ignore-checksum"]
     if fetch.protocol == "ftp":
         words += ["--ftp-host", host, "--ftp-port", port, "--ftp-user", "anonymous"]
-        words += ["--ftp-pass", _obscured("bench"), "--ftp-concurrency", "0"]
+        words += ["--ftp-pass", obscured("bench"), "--ftp-concurrency", "0"]
     elif fetch.protocol == "sftp":
         words += ["--sftp-host", host, "--sftp-port", port, "--sftp-user", fetch.user]
-        words += ["--sftp-pass", _obscured(fetch.password), "--sftp-disable-hashcheck"]
+        words += ["--sftp-pass", obscured(fetch.password), "--sftp-disable-hashcheck"]
     else:
         words += ["--http-url", fetch.url]
         if not fetch.is_large:
@@ -173,7 +173,7 @@ PEERS = (
 )
 
 
-def _obscured(password: str) -> str:
+def obscured(password: str) -> str:
     """Return a password as rclone wants it on its command line."""
     command = ["rclone", "obscure", password]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

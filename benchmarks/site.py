@@ -66,13 +66,13 @@ class Run:
 
     @property
     def files_per_second(self) -> float:
-        """Return the rate."""
-        return self.files / self.seconds
+        """Return the rate; where all were counted by the first moment, that of one file."""
+        return max(self.files, 1) / self.seconds
 
     @property
     def cpu_seconds_per_file(self) -> float:
         """Return what a file took of the processors."""
-        return (self.last.cpu_seconds - self.first.cpu_seconds) / self.files
+        return (self.last.cpu_seconds - self.first.cpu_seconds) / max(self.files, 1)
 
 
 class Site:

@@ -34,7 +34,7 @@ class Small:
 
     def measure(self, ground: Ground, scale: Scale) -> Result:
         """Fetch them with each tool in turn."""
-        names = _fill(ground, scale.of(self.files, 40))
+        names = _fill(ground, scale.of(self.files, 20))
         contest = Contest(
             ground=ground,
             protocol=self.protocol,
