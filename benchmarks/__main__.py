@@ -62,7 +62,8 @@ def run(rows: list[Row], scale: Scale, report: Report, *, with_earlier: bool = F
             result = row.measure(at, scale)
             report.keep(row, result, with_earlier=with_earlier)
             seconds = time.monotonic() - started
-            sys.stdout.write(f"{row.name} ({seconds:.0f} s): {line(row, result)}\n")
+            shown = "ran" if scale.is_smoke else line(row, result)
+            sys.stdout.write(f"{row.name} ({seconds:.0f} s): {shown}\n")
             sys.stdout.flush()
     report.write(rows)
 

@@ -209,8 +209,11 @@ class Site:
         environment = {"BIOMAJ_CONFIG": str(self.config), "PATH": "/usr/bin:/bin"}
         with ExitStack() as stack:
             running = []
+            log = stack.enter_context((self.folder / "consumers.log").open("ab"))
             for _ in range(consumers):
-                consumer = stack.enter_context(subprocess.Popen(command, env=environment))
+                consumer = stack.enter_context(
+                    subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                )
                 stack.callback(consumer.terminate)
                 running.append(consumer)
             yield running
@@ -248,7 +251,10 @@ class _Watch:
         while (now := self._site.progress(self._session)) < files:
             codes = [consumer.poll() for consumer in self._consumers]
             if time.monotonic() > deadline or any(code is not None for code in codes):
-                raise SystemExit(f"progress: expected {files}, got {now} (exit codes {codes})")
+                told = (self._site.folder / "consumers.log").read_text(errors="replace")[-2000:]
+                raise SystemExit(
+                    f"progress: expected {files}, got {now}, exit codes {codes}: {told}"
+                )
             if time.monotonic() > looked_at + _LOOK_SECONDS:
                 looked_at = time.monotonic()
                 self._peak_bytes = max(self._peak_bytes, self._memory_bytes())
