@@ -129,7 +129,7 @@ ROWS = (
             files=3000,
             connections=4,
             slots=256,
-            parts={OLD: 0.02, "aria2": 0.1, "lftp": 0.1, "rclone": 0.5, "wget2": 0.5},
+            parts={OLD: 0.02, "aria2": 0.1, "lftp": 0.02, "rclone": 0.2, "wget2": 0.5},
         ).measure,
         is_reached=lambda result: result.median(OURS) >= 2000,
     ),
