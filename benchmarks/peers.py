@@ -110,11 +110,15 @@ def lftp(fetch: Fetch) -> list[str]:
 
 
 def rclone(fetch: Fetch) -> list[str]:
-    """Rclone copy of a list of names, without a listing."""
+    """Rclone copy of a list of names without a listing; by FTP of all that the folder lists.
+
+    There it would list the folder once more for each name.
+    """
     host, port = fetch.server
     words = ["rclone", "copy", "--config", "/dev/null", "-q", "--retries", "1"]
     words += ["--transfers", str(fetch.connections), "--checkers", str(fetch.connections)]
-    words += ["--files-from-raw", str(fetch.note("rclone", fetch.names)), "--no-traverse"]
+    if fetch.protocol != "ftp":
+        words += ["--files-from-raw", str(fetch.note("rclone", fetch.names)), "--no-traverse"]
     if fetch.is_large:
         words += ["--multi-thread-streams", str(fetch.connections)]
     elif fetch.protocol != "sftp":

@@ -19,10 +19,11 @@ _HEADER = """\
 
 Ours takes each file's request off RabbitMQ, verifies the file, writes it through to the disk and
 counts it in Redis; so does 3.2.12 (biomaj-download), without writing through. The others copy
-files directly, told of the same number of connections. All run in turn, on one machine, which also
-runs the servers ({machine}). Figures are medians of {runs} runs; "ratio" is how many times better
-ours is than the best of the five. Rates of ours and of 3.2.12 go from the first file counted to
-the last; the others' from the program's start to its end.
+files directly, told of the same number of connections, and write nothing through. All run in turn,
+on one machine, which also runs the servers ({machine}).
+Figures are medians of {runs} runs; "ratio" is how many times better ours is than the best of the
+five. Rates of ours and of 3.2.12 go from the first file counted to the last; the others' from the
+program's start to its end.
 
 The wide area is a link in user space between two network namespaces: round trip 50 ms, 1 Gbit/s of
 IP packets (965 Mbit/s of payload: "the line"), a buffer of 100 ms; far: 150 ms, 0.1 % loss.
