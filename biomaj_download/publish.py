@@ -38,7 +38,7 @@ def final_path(local_dir: Path, name: str, *, keep_directories: bool = True) -> 
         UnsafePath: the name would leave `local_dir`, or is none.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or any("\0" in part for part in parts):
+    if not parts or ".." in parts or "\0" in name:
         raise UnsafePath(f"expected a file name inside {local_dir}, got {name!r}")
     if not keep_directories:
         parts = parts[-1:]
@@ -52,7 +52,9 @@ def make_directory(path: SafePath) -> None:
         PublishError: this host does not let us.
     """
     with on_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directory = path.parent
+        if not os.path.isdir(directory):
+            directory.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
