@@ -64,9 +64,9 @@ class LocalDownload(DownloadInterface):
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Copy or link a file."""
-        source = os.path.join(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
+        source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
         started = time.monotonic()
-        with mapped(_SOURCE_ERRORS, subject=source), _opened(source) as descriptor:
+        with mapped(_SOURCE_ERRORS, subject=str(source)), _opened(source) as descriptor:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise RemoteFileMissing(f"{source}: expected a regular file")
@@ -88,7 +88,7 @@ class LocalDownload(DownloadInterface):
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
+def _opened(path: Path) -> Iterator[int]:
     """Open a file to read it: a fifo that nobody writes would keep who opens it waiting."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -97,7 +97,7 @@ def _opened(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _linked(source: str, part: Part) -> bool:
+def _linked(source: Path, part: Part) -> bool:
     """Link a file; False where it lies on another file system."""
     with on_disk(part.path):
         part.path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ A class is named, not imported, so that a protocol's library is needed by its us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def downloader_class(protocol: str) -> type[DownloadInterface]:
         ) from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _loaded(target: str) -> type[DownloadInterface]:
     module, _, name = target.partition(":")
     found: type[DownloadInterface] = getattr(import_module(module), name)

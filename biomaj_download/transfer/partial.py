@@ -232,7 +232,7 @@ class Part:
         """
         if self._ranges.is_scattered:
             raise PublishError(f"{path.name}: expected all of its bytes, got {list(self._ranges)}")
-        os.replace(self.path, path)
+        self.path.replace(path)
         self._forget()
 
     def discard(self) -> None:
@@ -275,7 +275,7 @@ class Part:
         left behind is somebody's file: it goes, unchanged.
         """
         try:
-            status = os.stat(self.path)
+            status = self.path.stat()
         except FileNotFoundError:
             return None
         if status.st_nlink > 1:
