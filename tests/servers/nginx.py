@@ -67,7 +67,7 @@ class NginxServer(Server):
         self.root = self.folder / "root"
         self.root.mkdir()
         self.access_log = self.folder / "access.log"
-        certificate = issue_certificate(self.folder)
+        certificate = issue_certificate(self.folder, self.host)
         self.ca_file: Path = certificate.ca_file
         (self.folder / "passwords").write_text(f"{self.user}:{{PLAIN}}{self.password}\n")
         self._config_path = self.folder / "nginx.conf"

@@ -12,7 +12,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -73,6 +74,28 @@ def poll(seconds: float) -> Iterator[None]:
         time.sleep(0.02)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where servers run: the address that they listen on, and what their commands begin with."""
+
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+
+
+_place = Place()
+
+
+@contextmanager
+def serving_at(place: Place) -> Iterator[None]:
+    """Give the servers that are made within another place, such as a network namespace."""
+    global _place  # noqa: PLW0603 - put back at the end
+    before, _place = _place, place
+    try:
+        yield
+    finally:
+        _place = before
+
+
 class Server:
     """One server program; `start` and `stop` keep its port and its folder, `close` does not.
 
@@ -82,13 +105,14 @@ class Server:
     program: ClassVar[str]
     package: ClassVar[str]
     needs_root: ClassVar[bool] = False
-    host = "127.0.0.1"
 
     def __init__(self) -> None:
         name = type(self).__name__
         if self.needs_root and os.geteuid() != 0:
             raise MissingServer(f"{name} must be started by root")
         self.program_path = find_program(self.program, self.package)
+        self.host = _place.host
+        self._prefix = _place.prefix
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"biomaj-test-{self.program}-"))
         self.folder.chmod(0o755)  # servers that drop root's rights must still get in
@@ -132,7 +156,7 @@ class Server:
             return
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_dying_with_parent(), *self.command()],
+                [*_dying_with_parent(), *self._prefix, *self.command()],
                 cwd=self.folder,
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,

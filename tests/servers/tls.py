@@ -1,4 +1,4 @@
-"""A certificate authority of its own, and a loopback server's certificate."""
+"""A certificate authority of its own, and a server's certificate."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Certificate:
     key_file: Path
 
 
-def issue_certificate(folder: Path) -> Certificate:
-    """Write a new authority and a certificate for 127.0.0.1 and localhost."""
+def issue_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
+    """Write a new authority and a certificate for the host's address and localhost."""
     authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost")
+    issued = authority.issue_cert(host, "localhost")
     certificate = Certificate(
         ca_file=folder / "ca.pem", cert_file=folder / "cert.pem", key_file=folder / "key.pem"
     )

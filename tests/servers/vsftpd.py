@@ -83,7 +83,7 @@ class VsftpdServer(Server):
         self.root.mkdir()
         (self.folder / "empty").mkdir()
         self.log_path = self.folder / "vsftpd.log"
-        certificate = issue_certificate(self.folder)
+        certificate = issue_certificate(self.folder, self.host)
         self.ca_file = certificate.ca_file
         service = f"biomaj-test-vsftpd-{self.port}"
         config = CONFIG.format(
