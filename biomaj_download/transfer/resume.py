@@ -8,6 +8,7 @@ REST).
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pycurl
@@ -35,18 +36,26 @@ class Stream:
         self.end = end
         self.is_open = True
         self.has_stopped = False
-        #: When the body began, by the monotonic clock; None: it has not.
+        #: When its server was asked, and the body began, by the monotonic clock; None: it has not.
+        self.asked_at = 0.0
         self.began_at: float | None = None
+        self.begun: Future[None] = Future()
         #: Why the body was not taken, where it was not.
         self.refusal: TransferError | None = None
         #: Set by another thread: take no more.
         self.is_abandoned = False
+
+    def ask(self, *_addresses: object) -> int:
+        """Note that the server is asked now (CURLOPT_PREREQFUNCTION)."""
+        self.asked_at = time.monotonic()
+        return pycurl.PREREQFUNC_OK
 
     def write(self, chunk: bytes, /) -> int:
         """Take a chunk; less than all of it ends the transfer."""
         if self.began_at is None:
             self.refusal = self._begin()
             self.began_at = time.monotonic()
+            self.begun.set_result(None)
         if self.refusal is not None or self.is_abandoned:
             return 0
         end = self.end

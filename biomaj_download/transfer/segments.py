@@ -3,18 +3,19 @@
 In: the request that would bring it over one.  Out: a whole part, or the error of one stream.
 
 The first stream is an ordinary one, from the first hole to the end. If its answer turns out to be
-long, of a version that can be told from others, of a server that sends ranges, and slow enough for
-the network to be what limits it, then it is told to stop early, and what lies behind comes in
-pieces over further connections: from low to high, so that who reads along can. Pieces take only
-places that nobody else waits for, and each must be of the first answer's version.
+long, of a version that can be told from others, of a server that sends ranges, and from so far or
+so slow that the network is what limits it, then it is told to stop early, and what lies behind
+comes in pieces over further connections: from low to high, so that who reads along can. Pieces take
+only places that nobody else waits for, and each must be of the first answer's version.
 """
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import pycurl
 
@@ -31,18 +32,36 @@ from biomaj_download.transfer.resume import Continuation, Stream, range_options
 
 #: No file gets more connections, whatever its host allows.
 MOST_STREAMS = 16
-#: Pieces long enough that the round trip between two of them costs little, and short enough that
-#: the file grows from its beginning. The last ones are shorter: the streams end together.
-_LEAST_PIECE_BYTES = 8 * 1024 * 1024
-_MOST_PIECE_BYTES = 64 * 1024 * 1024
-#: An FTP piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with
-#: all other transfers waiting, too.
-_LEAST_FTP_PIECE_BYTES = 64 * 1024 * 1024
-_MOST_FTP_PIECE_BYTES = 256 * 1024 * 1024
 #: A stream that is so fast is limited by this machine, and more of them would not help.
 FAST_BYTES_A_SECOND = 200_000_000
+#: A server whose answer takes so long is far away, and one stream to it slow to begin with.
+FAR_SECONDS = 0.02
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _PieceLengths:
+    """How long pieces are; `shares`: how many of what is left a stream takes, one after another.
+
+    Long enough that what lies between two of them costs little, and short enough that the file
+    grows from its beginning. With more shares the last ones are short: the streams end together.
+    """
+
+    least_bytes: int
+    most_bytes: int
+    shares: int
+
+
+_MIB = 1024 * 1024
+_LENGTHS = {
+    "http": _PieceLengths(2 * _MIB, 64 * _MIB, shares=2),
+    # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with all
+    # other transfers waiting, too.
+    "ftp": _PieceLengths(64 * _MIB, 256 * _MIB, shares=1),
+    # libssh2 has asked for some MiB behind a piece's end by then, and they come.
+    "sftp": _PieceLengths(32 * _MIB, 256 * _MIB, shares=1),
+}
 
 
 class Piece(Stream):
@@ -125,6 +144,7 @@ class Segments:
         self._from_bytes = from_bytes
         self._told = told
         self._running: dict[Future[TransferResult], Stream] = {}
+        self._lengths = _LENGTHS[request.url.partition(":")[0].removesuffix("s")]
         self._is_split = False
         self._missing: list[Range] = []
         self._version = Validators(url="")
@@ -145,8 +165,10 @@ class Segments:
         first = self._first
         if first.size_known is not None and self._part.is_scattered:
             first.end = self._part.holes(first.size_known)[0][1]
-        self._submit(first, first.libcurl_options())
+        asked = {pycurl.PREREQFUNCTION: first.ask}
+        self._submit(first, {**first.libcurl_options(), **asked})
         try:
+            self._grow()
             while self._running:
                 self._step()
         except BaseException:
@@ -167,11 +189,17 @@ class Segments:
 
     def _step(self) -> None:
         may_grow = len(self._running) < self._most
-        done, _ = wait(
-            self._running, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED
-        )
-        for future in done:
+        awaited: list[Future[Any]] = list(self._running)
+        begun = self._first.begun
+        if not begun.done():
+            awaited.append(begun)
+        done, _ = wait(awaited, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED)
+        for future in done - {begun}:
             self._end(future, self._running.pop(future))
+        self._grow()
+
+    def _grow(self) -> None:
+        """Have as many streams as help and as there are places for."""
         if not self._is_split and self._may_split():
             self._split()
         self._start_more()
@@ -179,18 +207,25 @@ class Segments:
     def _may_split(self) -> bool:
         """Say whether the first stream, which runs alone, shall have others beside it."""
         first = self._first
-        if first.began_at is None or first.refusal is not None:
+        # SFTP servers tell the version ahead of the body, and all send ranges.
+        is_told = self._told is not None and first.size_known is None
+        if first.refusal is not None or (first.began_at is None and not is_told):
             return False
         if first.end is not None:  # what lies behind its hole is there already
             return True
-        if self._most == 1 or not self._running:
-            return False
-        seconds = time.monotonic() - first.began_at
-        if seconds < _LOOK_SECONDS or not self._can_be_told(first.version()):
+        if self._most == 1 or not self._running or not self._can_be_told(first.version()):
             return False
         left_bytes = (first.version().size_bytes or 0) - first.position
-        is_slow = (first.position - first.offset) / seconds < FAST_BYTES_A_SECOND
-        return left_bytes >= self._from_bytes and is_slow and self._free_places() > 0
+        is_limited = is_told or self._is_limited_by_network()
+        return left_bytes >= self._from_bytes and is_limited and self._free_places() > 0
+
+    def _is_limited_by_network(self) -> bool:
+        first = self._first
+        if first.began_at is None or first.began_at - first.asked_at >= FAR_SECONDS:
+            return True
+        seconds = time.monotonic() - first.began_at
+        speed = (first.position - first.offset) / seconds
+        return seconds >= _LOOK_SECONDS and speed < FAST_BYTES_A_SECOND
 
     def _can_be_told(self, version: Validators) -> bool:
         answer = self._first.answer
@@ -210,7 +245,7 @@ class Segments:
         stop = first.position
         missing = self._part.holes(size_bytes)
         if self._running and missing:  # it may have brought the last byte just now
-            stop += self._piece_bytes(missing, 1 + self._free_places())
+            stop += self._piece_bytes(missing, 1 + self._free_places(), number=1)
             first.end = stop = min(stop, missing[0][1])
         holes = self._part.holes(size_bytes)
         self._missing = [(max(begin, stop), end) for begin, end in holes if end > stop]
@@ -224,21 +259,23 @@ class Segments:
 
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
-        stop = min(end, first + self._piece_bytes([(first, end), *self._missing], streams))
+        missing = [(first, end), *self._missing]
+        stop = first + self._piece_bytes(missing, streams, number=len(self._running) + 1)
+        stop = min(stop, end)
         if stop < end:
             self._missing.insert(0, (stop, end))
         url = self._request.url
         piece = Piece(self._part, url, self._version, (first, stop), told=self._told)
         self._submit(piece, piece.libcurl_options())
 
-    def _piece_bytes(self, missing: list[Range], streams: int) -> int:
+    def _piece_bytes(self, missing: list[Range], streams: int, *, number: int) -> int:
+        """Return how long the piece shall be that is the `number`th to run at once, from 1 on."""
         left_bytes = sum(end - first for first, end in missing)
-        if self._request.url.startswith("ftp"):
-            least_bytes, most_bytes = _LEAST_FTP_PIECE_BYTES, _MOST_FTP_PIECE_BYTES
-        else:
-            least_bytes, most_bytes = _LEAST_PIECE_BYTES, _MOST_PIECE_BYTES
-            streams *= 2  # the last pieces are short: the streams end nearly together
-        return min(max(-(-left_bytes // max(streams, 1)), least_bytes), most_bytes)
+        lengths = self._lengths
+        share_bytes = -(-left_bytes // (max(streams, 1) * lengths.shares))
+        # Those that begin together do not end together: the others fill the line meanwhile.
+        most_bytes = lengths.most_bytes * min(number, streams) // max(streams, 1)
+        return max(min(share_bytes, most_bytes), lengths.least_bytes)
 
     def _free_places(self) -> int:
         request = self._request
