@@ -40,6 +40,7 @@ class Stream:
         self.asked_at = 0.0
         self.began_at: float | None = None
         self.begun: Future[None] = Future()
+        self._began_from = position
         #: Why the body was not taken, where it was not.
         self.refusal: TransferError | None = None
         #: Set by another thread: take no more.
@@ -54,6 +55,7 @@ class Stream:
         """Take a chunk; less than all of it ends the transfer."""
         if self.began_at is None:
             self.refusal = self._begin()
+            self._began_from = self.position
             self.began_at = time.monotonic()
             self.begun.set_result(None)
         if self.refusal is not None or self.is_abandoned:
@@ -63,6 +65,17 @@ class Stream:
         self.position += self._part.place(taken, self.position) if taken else 0
         self.has_stopped = end is not None and (len(taken) < len(chunk) or self._stops_at(end))
         return 0 if self.has_stopped else len(taken)
+
+    def speed(self, now: float) -> float:
+        """Return the bytes a second since the body began; 0: it has not."""
+        if self.began_at is None or now <= self.began_at:
+            return 0
+        return (self.position - self._began_from) / (now - self.began_at)
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long it takes to its end, as fast as it was; 0: nobody knows."""
+        speed = self.speed(now)
+        return max((self.end or 0) - self.position, 0) / speed if speed else 0
 
     def _stops_at(self, end: int) -> bool:
         return self.is_open and self.position == end

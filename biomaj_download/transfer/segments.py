@@ -36,6 +36,10 @@ MOST_STREAMS = 16
 FAST_BYTES_A_SECOND = 200_000_000
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
+#: A stream that is slower than the others is relieved of what would take it longer than to start
+#: another: that takes so many times what the first answer took.
+_STARTS_ANSWERS = 4
+_LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
 
@@ -251,11 +255,32 @@ class Segments:
         self._missing = [(max(begin, stop), end) for begin, end in holes if end > stop]
 
     def _start_more(self) -> None:
-        while self._missing and len(self._running) < self._most:
+        while self._is_split and len(self._running) < self._most:
             places = self._free_places()
             if self._running and not places:  # but a file always has one stream
                 return
+            if not self._missing and not self._relieve_the_slowest():
+                return
             self._start_next(len(self._running) + places)
+
+    def _relieve_the_slowest(self) -> bool:
+        """Have another stream bring the end of what would come last, if that is worth its start."""
+        now = time.monotonic()
+        streams = [stream for stream in self._running.values() if stream.seconds_left(now)]
+        if not streams:
+            return False
+        slowest = max(streams, key=lambda stream: stream.seconds_left(now))
+        first = self._first
+        start_seconds = _STARTS_ANSWERS * ((first.began_at or now) - first.asked_at)
+        left_seconds, end = slowest.seconds_left(now), slowest.end or 0
+        if left_seconds < max(start_seconds, _LEAST_RELIEF_SECONDS):
+            return False
+        # The other one is as fast as they all are on average.
+        mean = sum(stream.speed(now) for stream in streams) / len(streams)
+        kept_share = slowest.speed(now) / (slowest.speed(now) + mean)
+        slowest.end = slowest.position + int((end - slowest.position) * kept_share)
+        self._missing = [(slowest.end, end)]
+        return True
 
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
@@ -298,7 +323,7 @@ class Segments:
             raise stream.refusal or error or self._truncated(stream)
 
     def _is_at_its_end(self, stream: Stream) -> bool:
-        return stream.end is None or stream.position == stream.end
+        return stream.end is None or stream.position >= stream.end
 
     def _truncated(self, stream: Stream) -> Truncated:
         url = redact_url(self._request.url)
