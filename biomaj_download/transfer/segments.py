@@ -38,33 +38,36 @@ FAST_BYTES_A_SECOND = 200_000_000
 FAR_SECONDS = 0.02
 #: A stream that is slower than the others is relieved of what would take it longer than to start
 #: another: that takes so many times what the first answer took.
-_STARTS_ANSWERS = 4
+_STARTS_ANSWERS = 8
 _LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class _PieceLengths:
+class _PieceKind:
     """How long pieces are; `shares`: how many of what is left a stream takes, one after another.
 
     Long enough that what lies between two of them costs little, and short enough that the file
     grows from its beginning. With more shares the last ones are short: the streams end together.
+    `may_be_cut`: one that runs can be made shorter.
     """
 
     least_bytes: int
     most_bytes: int
     shares: int
+    may_be_cut: bool = True
 
 
 _MIB = 1024 * 1024
-_LENGTHS = {
-    "http": _PieceLengths(2 * _MIB, 64 * _MIB, shares=2),
+_PIECES = {
+    "http": _PieceKind(2 * _MIB, 64 * _MIB, shares=2),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with all
     # other transfers waiting, too.
-    "ftp": _PieceLengths(64 * _MIB, 256 * _MIB, shares=1),
-    # libssh2 has asked for some MiB behind a piece's end by then, and they come.
-    "sftp": _PieceLengths(32 * _MIB, 256 * _MIB, shares=1),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, shares=1),
+    # libssh2 has asked for some MiB behind a piece's end by then, and they come. Where it is cut,
+    # libcurl says goodbye to the server, with all other transfers waiting.
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, shares=1, may_be_cut=False),
 }
 
 
@@ -148,7 +151,7 @@ class Segments:
         self._from_bytes = from_bytes
         self._told = told
         self._running: dict[Future[TransferResult], Stream] = {}
-        self._lengths = _LENGTHS[request.url.partition(":")[0].removesuffix("s")]
+        self._pieces = _PIECES[request.url.partition(":")[0].removesuffix("s")]
         self._is_split = False
         self._missing: list[Range] = []
         self._version = Validators(url="")
@@ -169,10 +172,13 @@ class Segments:
         first = self._first
         if first.size_known is not None and self._part.is_scattered:
             first.end = self._part.holes(first.size_known)[0][1]
-        asked = {pycurl.PREREQFUNCTION: first.ask}
-        self._submit(first, {**first.libcurl_options(), **asked})
+        if self._may_begin_split():
+            self._split()
+        else:
+            asked = {pycurl.PREREQFUNCTION: first.ask}
+            self._submit(first, {**first.libcurl_options(), **asked})
         try:
-            self._grow()
+            self._start_more()
             while self._running:
                 self._step()
         except BaseException:
@@ -195,33 +201,35 @@ class Segments:
         may_grow = len(self._running) < self._most
         awaited: list[Future[Any]] = list(self._running)
         begun = self._first.begun
-        if not begun.done():
+        if not self._is_split and not begun.done():
             awaited.append(begun)
         done, _ = wait(awaited, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED)
         for future in done - {begun}:
             self._end(future, self._running.pop(future))
-        self._grow()
-
-    def _grow(self) -> None:
-        """Have as many streams as help and as there are places for."""
         if not self._is_split and self._may_split():
             self._split()
         self._start_more()
 
+    def _may_begin_split(self) -> bool:
+        """Say whether all comes in pieces: SFTP servers tell the version ahead, and send ranges."""
+        first = self._first
+        is_told = self._told is not None and first.size_known is None
+        return is_told and not first.offset and self._is_worth_more(first)
+
     def _may_split(self) -> bool:
         """Say whether the first stream, which runs alone, shall have others beside it."""
         first = self._first
-        # SFTP servers tell the version ahead of the body, and all send ranges.
-        is_told = self._told is not None and first.size_known is None
-        if first.refusal is not None or (first.began_at is None and not is_told):
+        if first.began_at is None or first.refusal is not None:
             return False
         if first.end is not None:  # what lies behind its hole is there already
             return True
-        if self._most == 1 or not self._running or not self._can_be_told(first.version()):
+        return bool(self._running) and self._is_worth_more(first) and self._is_limited_by_network()
+
+    def _is_worth_more(self, first: Continuation) -> bool:
+        if self._most == 1 or not self._can_be_told(first.version()):
             return False
         left_bytes = (first.version().size_bytes or 0) - first.position
-        is_limited = is_told or self._is_limited_by_network()
-        return left_bytes >= self._from_bytes and is_limited and self._free_places() > 0
+        return left_bytes >= self._from_bytes and self._free_places() > 0
 
     def _is_limited_by_network(self) -> bool:
         first = self._first
@@ -240,7 +248,7 @@ class Segments:
         return version.can_tell() and sends_ranges and is_of_its_protocol
 
     def _split(self) -> None:
-        """Have the first stream stop before the rest, which others bring."""
+        """Have the first stream stop before the rest, which others bring; if it runs at all."""
         first = self._first
         self._is_split = True
         self._version = first.version()
@@ -267,7 +275,7 @@ class Segments:
         """Have another stream bring the end of what would come last, if that is worth its start."""
         now = time.monotonic()
         streams = [stream for stream in self._running.values() if stream.seconds_left(now)]
-        if not streams:
+        if not streams or not self._pieces.may_be_cut:
             return False
         slowest = max(streams, key=lambda stream: stream.seconds_left(now))
         first = self._first
@@ -277,7 +285,7 @@ class Segments:
             return False
         # The other one is as fast as they all are on average.
         mean = sum(stream.speed(now) for stream in streams) / len(streams)
-        kept_share = slowest.speed(now) / (slowest.speed(now) + mean)
+        kept_share = slowest.speed(now) / max(slowest.speed(now) + mean, 1)
         slowest.end = slowest.position + int((end - slowest.position) * kept_share)
         self._missing = [(slowest.end, end)]
         return True
@@ -296,11 +304,11 @@ class Segments:
     def _piece_bytes(self, missing: list[Range], streams: int, *, number: int) -> int:
         """Return how long the piece shall be that is the `number`th to run at once, from 1 on."""
         left_bytes = sum(end - first for first, end in missing)
-        lengths = self._lengths
-        share_bytes = -(-left_bytes // (max(streams, 1) * lengths.shares))
+        kind = self._pieces
+        share_bytes = -(-left_bytes // (max(streams, 1) * kind.shares))
         # Those that begin together do not end together: the others fill the line meanwhile.
-        most_bytes = lengths.most_bytes * min(number, streams) // max(streams, 1)
-        return max(min(share_bytes, most_bytes), lengths.least_bytes)
+        most_bytes = kind.most_bytes * min(number, streams) // max(streams, 1)
+        return max(min(share_bytes, most_bytes), kind.least_bytes)
 
     def _free_places(self) -> int:
         request = self._request

@@ -33,9 +33,9 @@ def small_pieces(monkeypatch):
         ("ftp", MIB, 4 * MIB),
         ("sftp", MIB // 2, MIB),
     ):
-        lengths = segments._LENGTHS[scheme]
-        lengths = replace(lengths, least_bytes=least_bytes, most_bytes=most_bytes)
-        monkeypatch.setitem(segments._LENGTHS, scheme, lengths)
+        pieces = segments._PIECES[scheme]
+        pieces = replace(pieces, least_bytes=least_bytes, most_bytes=most_bytes)
+        monkeypatch.setitem(segments._PIECES, scheme, pieces)
     monkeypatch.setattr(segments, "FAST_BYTES_A_SECOND", 10**12)
     monkeypatch.setattr(segments, "_LOOK_SECONDS", 0.02)
     set_up()
