@@ -36,9 +36,9 @@ MOST_STREAMS = 16
 FAST_BYTES_A_SECOND = 200_000_000
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
-#: A stream that is slower than the others is relieved of what would take it longer than to start
-#: another: that takes so many times what the first answer took.
-_STARTS_ANSWERS = 8
+#: A stream that is slower than the others is relieved of half of what it has still to bring, if
+#: that would take it so many times longer than the first answer took.
+_WORTH_ANSWERS = 8
 _LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
@@ -257,7 +257,7 @@ class Segments:
         stop = first.position
         missing = self._part.holes(size_bytes)
         if self._running and missing:  # it may have brought the last byte just now
-            stop += self._piece_bytes(missing, 1 + self._free_places(), number=1)
+            stop += self._piece_bytes(missing, 1 + self._free_places())
             first.end = stop = min(stop, missing[0][1])
         holes = self._part.holes(size_bytes)
         self._missing = [(max(begin, stop), end) for begin, end in holes if end > stop]
@@ -273,42 +273,42 @@ class Segments:
 
     def _relieve_the_slowest(self) -> bool:
         """Have another stream bring the end of what would come last, if that is worth its start."""
+        if not self._pieces.may_be_cut:
+            return False
         now = time.monotonic()
-        streams = [stream for stream in self._running.values() if stream.seconds_left(now)]
-        if not streams or not self._pieces.may_be_cut:
+        first = self._first
+        answer_seconds = (first.began_at or now) - first.asked_at
+        worth_seconds = max(_WORTH_ANSWERS * answer_seconds, _LEAST_RELIEF_SECONDS)
+        # One that has just begun is slow, but will not stay so.
+        streams = [
+            stream
+            for stream in self._running.values()
+            if stream.began_at is not None
+            and now - stream.began_at > worth_seconds
+            and stream.seconds_left(now) > worth_seconds
+        ]
+        if not streams:
             return False
         slowest = max(streams, key=lambda stream: stream.seconds_left(now))
-        first = self._first
-        start_seconds = _STARTS_ANSWERS * ((first.began_at or now) - first.asked_at)
-        left_seconds, end = slowest.seconds_left(now), slowest.end or 0
-        if left_seconds < max(start_seconds, _LEAST_RELIEF_SECONDS):
-            return False
-        # The other one is as fast as they all are on average.
-        mean = sum(stream.speed(now) for stream in streams) / len(streams)
-        kept_share = slowest.speed(now) / max(slowest.speed(now) + mean, 1)
-        slowest.end = slowest.position + int((end - slowest.position) * kept_share)
+        end = slowest.end or 0
+        slowest.end = slowest.position + (end - slowest.position) // 2
         self._missing = [(slowest.end, end)]
         return True
 
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
-        missing = [(first, end), *self._missing]
-        stop = first + self._piece_bytes(missing, streams, number=len(self._running) + 1)
-        stop = min(stop, end)
+        stop = min(end, first + self._piece_bytes([(first, end), *self._missing], streams))
         if stop < end:
             self._missing.insert(0, (stop, end))
         url = self._request.url
         piece = Piece(self._part, url, self._version, (first, stop), told=self._told)
         self._submit(piece, piece.libcurl_options())
 
-    def _piece_bytes(self, missing: list[Range], streams: int, *, number: int) -> int:
-        """Return how long the piece shall be that is the `number`th to run at once, from 1 on."""
+    def _piece_bytes(self, missing: list[Range], streams: int) -> int:
         left_bytes = sum(end - first for first, end in missing)
         kind = self._pieces
         share_bytes = -(-left_bytes // (max(streams, 1) * kind.shares))
-        # Those that begin together do not end together: the others fill the line meanwhile.
-        most_bytes = kind.most_bytes * min(number, streams) // max(streams, 1)
-        return max(min(share_bytes, most_bytes), kind.least_bytes)
+        return min(max(share_bytes, kind.least_bytes), kind.most_bytes)
 
     def _free_places(self) -> int:
         request = self._request
