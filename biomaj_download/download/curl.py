@@ -133,7 +133,7 @@ class CurlDownload(DownloadInterface):
         """List an FTP directory without going there first, which saves two round trips.
 
         None: the answer may mean something else. Servers say of what is missing or closed that it
-        is empty, and of a file, or a link, that it is the only one.
+        is empty, and in answer to LIST of a file, or a link, that it is the only one.
         """
         command = None if self.server in _without_mlsd else "MLSD"
         options = {pycurl.FTP_FILEMETHOD: pycurl.FTPMETHOD_NOCWD}
@@ -144,7 +144,7 @@ class CurlDownload(DownloadInterface):
                 raise
             return None
         rows = [line for line in text.splitlines() if line and not line.startswith("total")]
-        return (text, result) if len(rows) > 1 else None
+        return (text, result) if len(rows) > (0 if command else 1) else None
 
     def _answer_from_within(self, url: str) -> tuple[str, TransferResult]:
         """List an FTP directory by MLSD, or by LIST where the server has no MLSD."""
