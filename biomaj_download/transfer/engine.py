@@ -253,6 +253,7 @@ class Engine:
         except Exception as error:  # a server's odd words must not end the thread of all transfers
             log.exception("answer not understood")
             answer = TransferError(f"{redact_url(transfer.request.url)}: odd answer: {error}")
+        transfer.host.served += code == 0
         waits_again = code != 0 and _obey(handle, transfer, code)
         self._multi.remove_handle(curl)
         del self._running[curl]
@@ -299,7 +300,7 @@ def _obey(handle: Handle, transfer: Transfer, code: int) -> bool:
         if seconds:
             transfer.host.pause(seconds)
     elif is_turned_away(code, reply) and not handle.curl.getinfo(pycurl.SIZE_DOWNLOAD_T):
-        return transfer.host.lower_to_others(reply)
+        return transfer.host.lower_to_others(transfer, reply)
     return False
 
 
