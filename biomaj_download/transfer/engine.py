@@ -167,7 +167,10 @@ class Engine:
         handle = self._idle.pop() if self._idle else Handle()
         try:
             handle.configure(
-                transfer.request, self._settings, closes_idle=transfer.host.closes_idle
+                transfer.request,
+                self._settings,
+                closes_idle=transfer.host.closes_idle,
+                shares=transfer.host.would_share(transfer),
             )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))

@@ -37,8 +37,8 @@ class Transfer:
     """One request on its way: waiting in its host's queue, then on a handle, then answered.
 
     `lowerings`: how often the host's limit had been lowered when it started. `served_before`: how
-    many transfers had ended well there by then. `shares`: it runs
-    beside others on one HTTP/2 connection.
+    many transfers had ended well there by then. `shares`: it runs beside others on one HTTP/2
+    connection.
     """
 
     request: TransferRequest
@@ -101,7 +101,7 @@ class Host:
         """Count a transfer that starts; return how many connections more that takes."""
         transfer.lowerings = self._lowerings
         transfer.served_before = self.served
-        transfer.shares = self._would_share(transfer)
+        transfer.shares = self.would_share(transfer)
         more = self._count(transfer, 1)
         self.closes_idle = False
         self.is_full = not self._has_room_for(transfer)
@@ -158,11 +158,12 @@ class Host:
             self._alone += number
         return self.connections - before
 
-    def _would_share(self, transfer: Transfer) -> bool:
+    def would_share(self, transfer: Transfer) -> bool:
+        """Say whether a transfer that starts now runs beside others on one connection."""
         return self._is_multiplexed and self._may_share and transfer.request.is_small
 
     def _has_room_for(self, transfer: Transfer) -> bool:
-        is_shared = self._would_share(transfer) and self._sharing % self._streams
+        is_shared = self.would_share(transfer) and self._sharing % self._streams
         most = min(self.limit, transfer.request.max_connections or self.limit)
         return self.connections + (0 if is_shared else 1) <= most
 
