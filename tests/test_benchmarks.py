@@ -3,16 +3,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import ROWS
-from benchmarks.link import LinkKind, wide_area
+from benchmarks.link import ORIGIN_ADDRESS, LinkKind, wide_area
 from benchmarks.plots import PLOTS
 from benchmarks.report import Report
 from benchmarks.row import OLD, OURS, Network, Result, Row
 from tests.servers.process import MissingServer
+from tests.servers.redis import RedisServer
 
 PROJECT = Path(__file__).parents[1]
 
@@ -43,6 +45,35 @@ def test_each_benchmark_runs_for_a_moment(rabbitmq, redis_server, nginx, ftp_ser
     assert told >= {row.name for row in ROWS}
     if skipped := [line for line in done.stdout.splitlines() if "skipped" in line]:
         pytest.skip(skipped[0])
+
+
+@pytest.mark.allow_hosts([ORIGIN_ADDRESS])
+def test_a_link_takes_its_time_both_ways(link):
+    with link.site.entered():
+        with link.origin.serving():
+            server = RedisServer()
+        with server:
+            started = time.monotonic()
+
+            answers = server.answers(b"PING\r\n", b"+PONG")
+
+            seconds = time.monotonic() - started
+    assert answers
+    assert seconds >= 2 * 0.040  # the connection's round trip, and the question's
+
+
+@pytest.mark.allow_hosts([ORIGIN_ADDRESS])
+def test_a_link_that_loses_all_brings_nothing(link):
+    with link.site.entered():
+        with link.origin.serving():
+            server = RedisServer()
+        with server:
+            link.become(LinkKind(rtt_ms=1, loss=1))
+
+            assert not server.answers(b"PING\r\n", b"+PONG")
+
+            link.become(LinkKind(rtt_ms=1))
+            assert server.answers(b"PING\r\n", b"+PONG")
 
 
 def test_a_link_leaves_no_namespace_behind(link):
