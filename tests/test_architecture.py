@@ -58,8 +58,8 @@ FLOORS = (
     ("worker",),
     ("client", "downloadservice"),
     ("downloadclient", "biomaj_download_web", "supervisor"),
-    ("inspection", "oneoff", "serving"),
-    ("cli_dead",),
+    ("inspection", "serving"),
+    ("command",),
     ("cli",),
     ("wsgi",),
 )
