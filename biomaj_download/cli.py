@@ -19,7 +19,17 @@ SECTIONS = {
         "serve": "biomaj_download.command.serve:serve",
     },
     "Look after a service": {
+        "submit": "biomaj_download.command.submit:submit",
+        "status": "biomaj_download.command.sessions:status",
+        "watch": "biomaj_download.command.sessions:watch",
+        "cancel": "biomaj_download.command.sessions:cancel",
         "dead": "biomaj_download.command.dead:dead",
+    },
+    "Know what is there": {
+        "check": "biomaj_download.command.check:check",
+        "options": "biomaj_download.command.reference:options",
+        "protocols": "biomaj_download.command.reference:protocols",
+        "completion": "biomaj_download.command.completion:completion",
     },
 }
 COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}

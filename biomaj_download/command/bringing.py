@@ -28,6 +28,10 @@ class Stop:
     def __init__(self) -> None:
         self.number: int | None = None
 
+    def is_wanted(self) -> bool:
+        """Say whether a signal came."""
+        return self.number is not None
+
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
@@ -94,6 +98,8 @@ class _Tally:
         present_bytes = self._present_bytes + sum(present for _, present in running)
         moved_bytes = sum(max(0, present - fetch.left_bytes) for fetch, present in running)
         self._pace.look(self._moved_bytes + moved_bytes)
+        if self._size_bytes is None:
+            self._size_bytes = sum_of_sizes(self._fetching.fetches)
         left_bytes = None if self._size_bytes is None else self._size_bytes - present_bytes
         self._teller.look(
             Look(

@@ -15,11 +15,10 @@ import click
 from biomaj_download.broker.dead import DeadLetters
 from biomaj_download.broker.opening import open_dead_letters
 from biomaj_download.command.doors import example, failure_told
+from biomaj_download.command.place import data_option, settings_of
 from biomaj_download.command.words import printable
 from biomaj_download.exit_codes import SOME_FAILED
 from biomaj_download.inspection import summary, whole
-from biomaj_download.serving import embedded_in
-from biomaj_download.settings import load_settings
 
 #: So many digits of an id are listed, and so many make one at least: a script's empty variable
 #: would otherwise mean the only letter that there is.
@@ -28,11 +27,6 @@ LISTED_DIGITS, FEWEST_DIGITS = 12, 4
 #: A reason is cut to this in a list.
 LISTED_REASON_CHARACTERS = 200
 
-data_option = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where `biomaj-download serve` keeps its queue (default: the broker of the settings).",
-)
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "is_all", is_flag=True, help="Every dead letter.")
 
@@ -121,8 +115,7 @@ def drop(ids: Sequence[str], is_all: bool, is_sure: bool, data: Path | None) -> 
 
 
 def _open(data: Path | None) -> DeadLetters:
-    settings = load_settings()
-    return open_dead_letters(settings if data is None else embedded_in(data, settings))
+    return open_dead_letters(settings_of(data))
 
 
 def _check_choice(ids: Sequence[str], is_all: bool) -> None:

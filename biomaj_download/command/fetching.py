@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from biomaj_download.cancellation import Why
+from biomaj_download.download.filedict import file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.errors import Cancelled, DownloadError
 from biomaj_download.publish import SafePath, sync_directories
@@ -141,6 +142,8 @@ class Fetching:
             if self._is_stopping:
                 raise Cancelled(Why.STOPPING.value)
         try:
+            if fetch.size_bytes is None:  # who waits wants to know for how long
+                fetch.size_bytes = downloader.told_size(file_of(downloader.files_to_download[0]))
             downloader.bring_all(fetch.local_dir)
         finally:
             downloader.close()

@@ -40,7 +40,7 @@ def list_files(
     options: Mapping[str, str],
     as_json: bool,
 ) -> None:
-    """List the files and directories at URL, or the files below it that match.
+    """List what a server has at URL, or the files below that match.
 
     Sizes and dates are what `sync` compares. Where a page rounds or leaves out a size, the server
     is asked for those of the files that match.

@@ -211,6 +211,10 @@ class DownloadInterface(Wishes):
         rfile["size"] = published.size_bytes
         return False
 
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Return a file's size, where the server can be asked for it; None: it does not tell."""
+        return remote_file.size_bytes
+
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; 0: nobody knows."""
         return remote_file.size_bytes or 0

@@ -80,6 +80,10 @@ class Terminal:
         self._bytes += chunk
         return bool(chunk)
 
+    def type(self, text: str) -> None:
+        """Type on the keyboard."""
+        os.write(self._ours, text.encode())
+
     def close(self) -> None:
         """End the command."""
         self.process.kill()
