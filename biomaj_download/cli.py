@@ -17,6 +17,8 @@ SECTIONS = {
     },
     "Run a service": {
         "serve": "biomaj_download.command.serve:serve",
+        "consumer": "biomaj_download.command.running:consumer",
+        "web": "biomaj_download.command.running:web",
     },
     "Look after a service": {
         "submit": "biomaj_download.command.submit:submit",

@@ -57,7 +57,7 @@ FLOORS = (
     ("download",),
     ("worker",),
     ("client", "downloadservice"),
-    ("downloadclient", "biomaj_download_web", "supervisor"),
+    ("downloadclient", "biomaj_download_web", "gunicorn_conf", "supervisor"),
     ("inspection", "serving"),
     ("command",),
     ("cli",),

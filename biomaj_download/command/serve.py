@@ -28,7 +28,7 @@ from biomaj_download.signals import obey_stop_signals
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where the web listens.")
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
 def serve(data: Path, host: str, port: int) -> None:
-    """Run web, queue and workers in one process, with no server to install."""
+    """Run the whole service in one process: no server to install."""
     try:
         service = EmbeddedService(load_settings(), data, host=host, port=port)
     except (DownloadError, OSError) as error:

@@ -50,7 +50,7 @@ def test_submit_has_the_service_download_and_follows_it(run, service, tree, url,
     assert result.exit_code == 0, result.output
     assert "submitted 3 files: bank/" in result.stdout
     assert "3 of 3 done, 0 failed" in result.stdout
-    assert (tmp_path / "home/sub/deep/c d.dat").read_bytes() == b"c" * 300
+    assert (tmp_path / "home/sub/deep/c d.dat").read_bytes() == b"d" * 300
 
 
 def test_submit_ends_with_1_if_a_file_failed(run, service, nginx, tree, url, tmp_path):
