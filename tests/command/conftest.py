@@ -6,6 +6,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from biomaj_download.cli import main
+from biomaj_download.serving import EmbeddedService
+from biomaj_download.settings import Settings
 from biomaj_download.transfer import shared
 
 COMMAND = (sys.executable, "-m", "biomaj_download.cli")
@@ -122,3 +125,15 @@ def tree(nginx) -> Path:
 @pytest.fixture
 def url(nginx) -> str:
     return f"{nginx.url}/databank/"
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch) -> Iterator[str]:
+    """A service at work; its address."""
+    embedded = EmbeddedService(Settings(), tmp_path / "data", host="127.0.0.1", port=0)
+    thread = threading.Thread(target=embedded.run)
+    thread.start()
+    monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", embedded.url)
+    yield embedded.url
+    embedded.stop()
+    thread.join(timeout=60)

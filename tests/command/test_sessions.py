@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from biomaj_download.command.service import Service
 from biomaj_download.errors import OptionError
-from biomaj_download.serving import EmbeddedService
-from biomaj_download.settings import Settings
 from tests.servers.faulty_http import Answer
 from tests.servers.process import free_port
 
 ONCE = ("-o", "stop_condition=stop_after_attempt(1)")
-
-
-@pytest.fixture
-def service(tmp_path, monkeypatch) -> Iterator[str]:
-    """A service at work; its address."""
-    embedded = EmbeddedService(Settings(), tmp_path / "data", host="127.0.0.1", port=0)
-    thread = threading.Thread(target=embedded.run)
-    thread.start()
-    monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", embedded.url)
-    yield embedded.url
-    embedded.stop()
-    thread.join(timeout=60)
 
 
 @pytest.fixture
