@@ -79,6 +79,10 @@ class Service:
         """Open a session of a bank and return its id."""
         return str(self._ask("POST", _route("session", bank))["session"])
 
+    def expect(self, bank: str, session: str, files: int) -> None:
+        """Tell how many files a session is to have; a service of an earlier release ignores it."""
+        self._ask("GET", _route("status/download", bank, session), {"of": files})
+
     def submit(self, operations: Iterable[wire.Operation]) -> int:
         """Hand requests over; return how many."""
         number = 0

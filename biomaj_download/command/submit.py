@@ -69,6 +69,7 @@ def submit(
         downloaders = [_downloader(read_address(each), patterns, options) for each in urls]
         session = service.open_session(bank)
         number = service.submit(_operations(downloaders, bank, session, directory))
+        service.expect(bank, session, number)
         click.echo(f"submitted {files_text(number)}: {bank}/{session}", err=as_json)
         code = 0
         if not is_detached:

@@ -79,15 +79,14 @@ def test_the_examples_of_readme_do_what_they_say(
     run, service, nginx, tar_gz, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    here = {SERVER_OF_README: nginx.url, "/tmp/db": "home", "/tmp/biomaj-download": "data"}
 
     for name, example in ROWS:
         if name in SERVERS:
             continue
         if name in ("status", "watch", "cancel") and not tells_sessions(service):
             continue
-        words = shlex.split(
-            example.replace(SERVER_OF_README, nginx.url).replace("/tmp/db", "there")
-        )
+        words = shlex.split(re.sub("|".join(here), lambda found: here[found[0]], example))
         result = run(*words)
 
         assert result.exit_code == 0, f"{example}\n{result.output}"
