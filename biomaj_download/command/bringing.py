@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
-from biomaj_download.cancellation import Why
+from biomaj_download.command.attending import stop_signals
 from biomaj_download.command.fetching import Fetch, Fetching
 from biomaj_download.command.pace import Pace
 from biomaj_download.command.telling import Look, Teller, sum_of_sizes
 from biomaj_download.errors import Cancelled
-from biomaj_download.signals import STOP_SIGNALS
 
 _LOOK_SECONDS = 0.1
-#: Bars hide it (ECMA-48, DECTCEM).
-_SHOW_CURSOR = b"\x1b[?25h\n"
-
-
-class Stop:
-    """Which signal asked for the end; None: none did."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-
-    def is_wanted(self) -> bool:
-        """Say whether a signal came."""
-        return self.number is not None
-
-
-@contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Note the first stop signal; the second one ends the process at once."""
-    stop = Stop()
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.number is not None:
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), _SHOW_CURSOR)
-            os._exit(128 + number)
-        stop.number = number
-
-    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def bring(fetches: Sequence[Fetch], teller: Teller, *, slots: int) -> int | None:
@@ -115,13 +76,13 @@ class _Tally:
         )
 
     def _count(self, fetch: Fetch) -> None:
+        if isinstance(fetch.error, Cancelled):  # we asked for its end
+            return
         self._ended += 1
         if fetch.is_there:
             size_bytes = fetch.size_bytes or 0
             self._present_bytes += size_bytes
             self._moved_bytes += max(0, size_bytes - fetch.left_bytes)
-        elif isinstance(fetch.error, Cancelled) and str(fetch.error) == Why.STOPPING.value:
-            return
         else:
             self._failed += 1
         self._teller.ended(fetch)

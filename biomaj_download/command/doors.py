@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from biomaj_download.command.attending import Interrupted
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import PROTOCOLS, downloader_class
 from biomaj_download.errors import (
@@ -22,7 +23,7 @@ from biomaj_download.errors import (
     ServiceError,
     StoreError,
 )
-from biomaj_download.exit_codes import SOME_FAILED, UNREACHABLE, USAGE
+from biomaj_download.exit_codes import BY_SIGNAL, SOME_FAILED, UNREACHABLE, USAGE
 from biomaj_download.settings import Settings, load_settings
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.outcome import redact
@@ -100,6 +101,9 @@ def failure_told() -> Iterator[None]:
     except DownloadError as error:
         click.echo(f"failed: {redact(str(error))}", err=True)
         sys.exit(exit_code_of(error))
+    except Interrupted as error:
+        click.echo(str(error), err=True)
+        sys.exit(BY_SIGNAL + error.number)
 
 
 def exit_code_of(error: DownloadError) -> int:

@@ -46,6 +46,10 @@ class Fetch:
     is_there: bool = False
     is_ended: bool = False
 
+    def is_larger_than(self, size_bytes: int) -> bool:
+        """Say whether it is larger, or of unknown size."""
+        return self.size_bytes is None or self.size_bytes > size_bytes
+
     def present_bytes(self) -> int:
         """Return how much of it is here.
 

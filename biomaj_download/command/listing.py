@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from biomaj_download.command.addresses import read_address, tree_downloader
+from biomaj_download.command.attending import attend
 from biomaj_download.command.doors import (
     connections_option,
     example,
@@ -16,7 +17,7 @@ from biomaj_download.command.doors import (
     options_option,
     set_up,
 )
-from biomaj_download.command.sync import match_option
+from biomaj_download.command.sync import find_files, match_option
 from biomaj_download.command.words import files_text, printable, size_text
 from biomaj_download.errors import NoMatch
 from biomaj_download.job import RemoteFile
@@ -49,13 +50,18 @@ def list_files(
     with failure_told():
         set_up(connections)
         address = read_address(url if url.endswith("/") else f"{url}/")
-        downloader = tree_downloader(address, options)
+        directories: Sequence[RemoteFile] = ()
         if is_matching:
-            files, directories = list(downloader.find(patterns)), []
+            files = find_files(address, patterns, options)
         else:
-            listing = downloader.retryer(downloader.entries)
-            files, directories = list(listing.files), list(listing.directories)
-        downloader.close()
+            downloader = tree_downloader(address, options)
+            listing = attend(
+                lambda: downloader.retryer(downloader.entries),
+                downloader.cancellation,
+                f"listing {address.url}",
+            )
+            files, directories = listing.files, listing.directories
+            downloader.close()
         if is_matching and not files:
             raise NoMatch(f"{address.url}: no file matches")
     if as_json:

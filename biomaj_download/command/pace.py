@@ -7,6 +7,7 @@ from time import monotonic
 
 #: Speed is that of the last seconds: long enough not to jump, short enough to notice a change.
 WINDOW_SECONDS = 15.0
+FEWEST_SECONDS = 0.3
 
 
 class Pace:
@@ -23,9 +24,11 @@ class Pace:
             self._looks.popleft()
 
     def bytes_per_second(self) -> float:
-        """Return the speed of the last seconds."""
+        """Return the speed of the last seconds; 0 too early to say."""
         (first, before), (last, after) = self._looks[0], self._looks[-1]
-        return max(0, after - before) / (last - first) if last > first else 0.0
+        if last - first < FEWEST_SECONDS:
+            return 0.0
+        return max(0, after - before) / (last - first)
 
     def seconds_left(self, left_bytes: int | None) -> float | None:
         """Return how long so many bytes will take; None: nobody knows."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from biomaj_download.command.bringing import stop_signals
+from biomaj_download.command.attending import stop_signals
 from biomaj_download.command.doors import example, failure_told, json_option
 from biomaj_download.command.place import token_of, url_of, url_option
 from biomaj_download.command.service import Facts, Service

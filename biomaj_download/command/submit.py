@@ -18,6 +18,7 @@ from biomaj_download.command.addresses import (
 from biomaj_download.command.doors import example, json_option, options_option
 from biomaj_download.command.place import url_option
 from biomaj_download.command.sessions import follow, opened
+from biomaj_download.command.sync import find_files
 from biomaj_download.command.words import files_text
 from biomaj_download.download.filedict import dict_of
 from biomaj_download.download.interface import DownloadInterface
@@ -86,7 +87,7 @@ def _downloader(
     if not patterns:
         return file_downloader(address, options)
     downloader = tree_downloader(address, options)
-    files = downloader.find(patterns)
+    files = find_files(address, patterns, options)
     if not files:
         raise NoMatch(f"{address.url}: no file matches {', '.join(map(repr, patterns))}")
     downloader.set_files_to_download([dict_of(file) for file in files])

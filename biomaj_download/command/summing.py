@@ -29,11 +29,8 @@ def sum_up(
     size_bytes = sum(fetch.size_bytes or 0 for fetch in there)
     failed = [fetch for fetch in missing if fetch.is_ended]
     begun = [fetch for fetch in missing if fetch.present_bytes()]
-    parts = [
-        f"{len(there):,} of {files_text(len(fetches))} here, {size_text(size_bytes)} in"
-        f" {time_text(seconds)}",
-        *besides,
-    ]
+    here = f"{len(there):,} of {files_text(len(fetches))} here, {size_text(size_bytes)}"
+    parts = [f"{here} in {time_text(seconds)}" if fetches else "nothing to fetch", *besides]
     if signal_number is not None:
         parts.append("stopped")
     if begun:

@@ -15,6 +15,7 @@ from time import monotonic
 import click
 
 from biomaj_download.command.addresses import Address, read_address, tree_downloader
+from biomaj_download.command.attending import attend
 from biomaj_download.command.bringing import bring
 from biomaj_download.command.doors import (
     SLOTS,
@@ -164,17 +165,30 @@ def _listed(
         NoMatch: there are none, which no databank means.
         DownloadError: a directory could not be listed.
     """
-    downloader = tree_downloader(address, options)
-    try:
-        found = downloader.find(patterns)
-    finally:
-        downloader.close()
+    found = find_files(address, patterns, options)
     files = [file for file in found if not _is_excluded(file.name.lstrip("/"), excluded)]
     if not files:
         untouched = ", so nothing is deleted" if may_delete else ""
         taken = ", ".join(repr(pattern) for pattern in patterns)
         raise NoMatch(f"{address.url}: no file matches {taken}{untouched}")
     return files
+
+
+def find_files(
+    address: Address, patterns: Sequence[str], options: Mapping[str, str]
+) -> Sequence[RemoteFile]:
+    """Return the files below an address that match; a signal may end it.
+
+    Raises:
+        DownloadError: a directory could not be listed.
+    """
+    downloader = tree_downloader(address, options)
+    try:
+        return attend(
+            lambda: downloader.find(patterns), downloader.cancellation, f"listing {address.url}"
+        )
+    finally:
+        downloader.close()
 
 
 def _is_excluded(name: str, excluded: Sequence[re.Pattern[str]]) -> bool:

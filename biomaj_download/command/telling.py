@@ -36,6 +36,8 @@ JSON_SECONDS = 1.0
 #: So many running files are shown, those that go furthest; the rest of the screen is the user's.
 MOST_BARS = 8
 LONGEST_NAME = 40
+#: A smaller file comes in a moment: its bar would but flicker.
+BAR_FROM_BYTES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,8 @@ class Bars(Lines):
             total=look.size_bytes,
             **_figures(look.bytes_per_second, look.seconds_left),
         )
-        shown = dict(sorted(look.running, key=lambda each: -each[1])[:MOST_BARS])
+        large = [each for each in look.running if each[0].is_larger_than(BAR_FROM_BYTES)]
+        shown = dict(sorted(large, key=lambda each: -each[1])[:MOST_BARS])
         for fetch in [fetch for fetch in self._bars if fetch not in shown]:
             self._progress.remove_task(self._bars.pop(fetch)[0])
         for fetch, present_bytes in shown.items():
@@ -268,7 +271,7 @@ def look_line(look: Look) -> str:
 
 def _figures(bytes_per_second: float, seconds_left: float | None) -> dict[str, Any]:
     return {
-        "speed": speed_text(bytes_per_second),
+        "speed": speed_text(bytes_per_second) if bytes_per_second else "",
         "left": "" if seconds_left is None else f"{time_text(seconds_left)} left",
     }
 

@@ -136,3 +136,16 @@ def test_a_server_that_is_not_there_is_a_code_of_its_own(run, tmp_path):
     synced = run("sync", "http://127.0.0.1:9/", "-d", tmp_path, *once)
 
     assert (got.exit_code, synced.exit_code) == (3, 3)
+
+
+def test_ctrl_c_ends_a_listing_that_hangs(on_terminal, faulty_http, tmp_path):
+    faulty_http.add("/slow/", Answer(delay_seconds=60))
+    terminal = on_terminal("sync", f"{faulty_http.url}/slow/", "-d", tmp_path / "db", "--delete")
+    terminal.read_until("listing http://")
+
+    terminal.process.send_signal(signal.SIGINT)
+    text = terminal.read_to_the_end()
+
+    assert terminal.process.returncode == 128 + signal.SIGINT
+    assert "ended by SIGINT" in text
+    assert not (tmp_path / "db").exists()
