@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from biomaj_download.cli import main
 from biomaj_download.serving import EmbeddedService
-from biomaj_download.settings import Settings
+from biomaj_download.settings import Settings, WorkerSettings
 from biomaj_download.transfer import shared
 
 COMMAND = (sys.executable, "-m", "biomaj_download.cli")
@@ -130,7 +130,8 @@ def url(nginx) -> str:
 @pytest.fixture
 def service(tmp_path, monkeypatch) -> Iterator[str]:
     """A service at work; its address."""
-    embedded = EmbeddedService(Settings(), tmp_path / "data", host="127.0.0.1", port=0)
+    settings = Settings(worker=WorkerSettings(shutdown_grace_seconds=0))
+    embedded = EmbeddedService(settings, tmp_path / "data", host="127.0.0.1", port=0)
     thread = threading.Thread(target=embedded.run)
     thread.start()
     monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", embedded.url)
