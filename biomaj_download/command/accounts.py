@@ -28,10 +28,23 @@ def credentials_at(hostname: str, user: str | None = None) -> str | None:
 
 
 def _of_netrc(hostname: str) -> tuple[str | None, str]:
-    try:
-        account = netrc.netrc().authenticators(hostname)
-    except FileNotFoundError:
+    accounts = read_netrc()
+    account = accounts.authenticators(hostname) if accounts else None
+    if account is None:
         return None, ""
+    return account[0], account[2] or ""
+
+
+def read_netrc() -> netrc.netrc | None:
+    """Read ~/.netrc; None: there is none.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
+    try:
+        return netrc.netrc()
+    except FileNotFoundError:
+        return None
     except netrc.NetrcParseError as error:  # its text may hold a password
         raise OptionError(
             f"~/.netrc, line {error.lineno or 1}: expected `machine HOST login USER password"
@@ -39,6 +52,3 @@ def _of_netrc(hostname: str) -> tuple[str | None, str]:
         ) from None
     except OSError as error:
         raise OptionError(f"~/.netrc: expected a readable file, got: {error}") from error
-    if account is None:
-        return None, ""
-    return account[0], account[2] or ""

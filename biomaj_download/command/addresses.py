@@ -92,12 +92,12 @@ def _address(parts: SplitResult, port: int | None) -> Address:
 
 
 def read_addresses(urls: Sequence[str]) -> list[Address]:
-    """Read addresses of files.
+    """Read addresses of files, each once.
 
     Raises:
         OptionError: one is none, or of a directory; or one account would go to several hosts.
     """
-    addresses = [read_address(url) for url in urls]
+    addresses = [read_address(url) for url in dict.fromkeys(urls)]
     for address in addresses:
         if not address.name:
             raise OptionError(

@@ -6,7 +6,6 @@ Out: a line for each thing: ok, or what to do.
 from __future__ import annotations
 
 import json
-import netrc
 import os
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import requests
 
 from biomaj_download.broker.amqp import server_name
 from biomaj_download.broker.opening import open_dead_letters
+from biomaj_download.command.accounts import read_netrc
 from biomaj_download.command.doors import example, exit_code_of, json_option
 from biomaj_download.command.place import data_option, settings_of, url_of, url_option
 from biomaj_download.command.reference import lack
@@ -29,7 +29,6 @@ from biomaj_download.command.words import printable, size_text
 from biomaj_download.disk import on_disk
 from biomaj_download.download.registry import PROTOCOLS
 from biomaj_download.errors import (
-    ConfigError,
     DiskFull,
     DownloadError,
     ServiceError,
@@ -146,17 +145,8 @@ def _disk(directory: Path, settings: Settings) -> str:
 
 def _accounts() -> str:
     """Say whether ~/.netrc can be read; there need be none."""
-    path = Path.home() / ".netrc"
-    if not path.exists():
-        return "no ~/.netrc"
-    try:
-        number = len(netrc.netrc().hosts)
-    except (OSError, netrc.NetrcParseError):  # its text may hold a password
-        raise ConfigError(
-            "~/.netrc: expected `machine HOST login USER password PASSWORD`, in a file that nobody"
-            " else may read (chmod 600 ~/.netrc)"
-        ) from None
-    return f"~/.netrc has {number}"
+    accounts = read_netrc()
+    return "no ~/.netrc" if accounts is None else f"~/.netrc has {len(accounts.hosts)}"
 
 
 def _libcurl() -> str:

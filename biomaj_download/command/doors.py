@@ -74,6 +74,9 @@ def _options_of(protocol: str) -> Sequence[Any]:
         return ()
 
 
+#: What a person waits for is not asked for again where that will hardly help (no such file).
+_ONE_OFF_OPTIONS = {"retry_permanent": "false"}
+
 options_option = click.option(
     "-o",
     "--option",
@@ -81,7 +84,9 @@ options_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=_complete_option,
-    callback=lambda _context, _parameter, given: dict(_named(each) for each in given),
+    callback=lambda _context, _parameter, given: (
+        _ONE_OFF_OPTIONS | dict(_named(each) for each in given)
+    ),
     help="A bank's option; see `biomaj-download options`.",
 )
 

@@ -257,7 +257,9 @@ def sum_of_sizes(fetches: Sequence[Fetch]) -> int | None:
 
 def failure_line(fetch: Fetch) -> str:
     """Return what went wrong with a file, in a line without secrets."""
-    return f"failed: {printable(fetch.name)}: {printable(redact(str(fetch.error)))}"
+    text = redact(str(fetch.error))
+    named = text if text.startswith(fetch.name) else f"{fetch.name}: {text}"
+    return f"failed: {printable(named)}"
 
 
 def look_line(look: Look) -> str:

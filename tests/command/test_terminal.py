@@ -92,7 +92,7 @@ def test_without_a_terminal_there_are_plain_lines(faulty_http, tmp_path):
     assert done.returncode == 1
     assert "\x1b" not in done.stderr + done.stdout
     assert f"fetched: {url} (2.0 kB" in done.stderr
-    assert f"failed: {missing}: " in done.stderr
+    assert f"failed: {missing}: expected the file, got HTTP status 404" in done.stderr
     assert done.stdout.startswith("1 of 2 files here, 2.0 kB in ")
 
 
@@ -149,3 +149,26 @@ def test_ctrl_c_ends_a_listing_that_hangs(on_terminal, faulty_http, tmp_path):
     assert terminal.process.returncode == 128 + signal.SIGINT
     assert "ended by SIGINT" in text
     assert not (tmp_path / "db").exists()
+
+
+def test_sync_goes_on_after_ctrl_c(on_terminal, run, faulty_http, halting, tmp_path):
+    page = b'<a href="halting.dat">halting.dat</a><a href="small.dat">small.dat</a>'
+    faulty_http.add("/db/", Answer(body=page, headers={"Content-Type": "text/html"}))
+    faulty_http.add("/db/small.dat", Answer(body=b"x" * 10))
+    url = halting.removesuffix("halting.dat")
+    terminal = on_terminal("sync", url, "-d", tmp_path / "db", "--delete")
+    terminal.read_until("1 of 2 files")
+    terminal.read_until("4.2/8.4 MB")
+    terminal.process.send_signal(signal.SIGINT)
+    text = terminal.read_to_the_end()
+
+    result = run("sync", url, "-d", tmp_path / "db", "--json")
+
+    assert "1 of 2 files here" in text
+    assert "1 file begun: what came is kept" in text
+    assert result.exit_code == 0, result.output
+    end = json.loads(result.stdout.splitlines()[-1])
+    assert (end["here"], end["unchanged"]) == (1, 1)
+    assert (tmp_path / "db/halting.dat").read_bytes() == BODY
+    asked = faulty_http.requests_for("/db/halting.dat")[-1]
+    assert asked.headers["Range"] == f"bytes={HALF_BYTES}-"
