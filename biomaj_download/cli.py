@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -52,6 +53,23 @@ class _Commands(click.Group):
         module, _, attribute = place.partition(":")
         found: click.Command = getattr(import_module(module), attribute)
         return found
+
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant, and its words.
+
+        Raises:
+            UsageError: there is none; the text names the one that was probably meant.
+        """
+        try:
+            return super().resolve_command(context, words)
+        except click.UsageError as error:
+            close = get_close_matches(words[0], COMMANDS, n=1)
+            if not close:
+                raise
+            text = f"{error.message} Did you mean {close[0]!r}?"
+            raise click.UsageError(text, context) from error
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by what they are for."""

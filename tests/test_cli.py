@@ -88,6 +88,13 @@ def test_get_takes_no_password_from_its_words_and_shows_none(run, url, tmp_path)
     assert "secret" not in result.output
 
 
+def test_a_command_that_is_misspelt_is_guessed(run):
+    result = run("snyc")
+
+    assert result.exit_code == 2
+    assert "No such command 'snyc'. Did you mean 'sync'?" in result.stderr
+
+
 def test_command_tells_its_version(run):
     assert __version__ in run("--version").output
 
