@@ -17,8 +17,9 @@ from biomaj_download.command.addresses import (
 )
 from biomaj_download.command.doors import example, json_option, options_option
 from biomaj_download.command.place import url_option
-from biomaj_download.command.sessions import follow, opened
+from biomaj_download.command.sessions import opened
 from biomaj_download.command.sync import find_files
+from biomaj_download.command.watching import Watching
 from biomaj_download.command.words import files_text
 from biomaj_download.download.filedict import dict_of
 from biomaj_download.download.interface import DownloadInterface
@@ -74,7 +75,8 @@ def submit(
         click.echo(f"submitted {files_text(number)}: {bank}/{session}", err=as_json)
         code = 0
         if not is_detached:
-            code = follow(service, bank, session, as_json=as_json, expected=number)
+            watching = Watching(service, bank, session, as_json=as_json, expected=number)
+            code = watching.run()
             if code < BY_SIGNAL:
                 service.cancel(bank, session)  # all is told: nobody will ask for it any more
     sys.exit(code)

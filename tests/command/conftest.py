@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -127,14 +128,23 @@ def url(nginx) -> str:
     return f"{nginx.url}/databank/"
 
 
-@pytest.fixture
-def service(tmp_path, monkeypatch) -> Iterator[str]:
-    """A service at work; its address."""
+@contextmanager
+def served(data: Path, port: int = 0) -> Iterator[str]:
+    """Have an embedded service at work; its address."""
     settings = Settings(worker=WorkerSettings(shutdown_grace_seconds=0))
-    embedded = EmbeddedService(settings, tmp_path / "data", host="127.0.0.1", port=0)
+    embedded = EmbeddedService(settings, data, host="127.0.0.1", port=port)
     thread = threading.Thread(target=embedded.run)
     thread.start()
-    monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", embedded.url)
-    yield embedded.url
-    embedded.stop()
-    thread.join(timeout=60)
+    try:
+        yield embedded.url
+    finally:
+        embedded.stop()
+        thread.join(timeout=60)
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch) -> Iterator[str]:
+    """A service at work, which commands find; its address."""
+    with served(tmp_path / "data") as url:
+        monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", url)
+        yield url

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from biomaj_download.command.service import Service
 from biomaj_download.errors import OptionError
+from tests.command.conftest import COMMAND
 from tests.servers.faulty_http import Answer
 from tests.servers.process import free_port
 
@@ -130,3 +134,32 @@ def test_status_in_json_is_for_programs(run, service, halting, tmp_path):
     result = run("status", "bank", session, "--json")
 
     assert json.loads(result.stdout)["session"] == session
+
+
+def test_watch_bears_a_service_that_is_away_for_a_while(on_terminal, tmp_path):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with process_of("serve", "--port", port, "--data", tmp_path / "data"):
+        service = Service(address, None)
+        session = service.open_session("bank")
+        service.expect("bank", session, 1)
+        terminal = on_terminal("watch", "bank", session, "--url", address)
+        terminal.read_until(f"bank/{session}")
+    text = terminal.read_until("asking again")
+    with process_of("serve", "--port", port, "--data", tmp_path / "data"):
+        terminal.process.send_signal(signal.SIGINT)
+        text = terminal.read_to_the_end()
+
+    assert "does not answer" in text
+    assert terminal.process.returncode == 128 + signal.SIGINT
+
+
+@contextmanager
+def process_of(*words: object) -> Iterator[None]:
+    """Have a command run that says in a line when it is ready."""
+    process = subprocess.Popen([*COMMAND, *map(str, words)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process, process.stdout:
+        process.stdout.readline()
+        yield
+        process.kill()
