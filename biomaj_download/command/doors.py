@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,12 +100,18 @@ def _named(option: str) -> tuple[str, str]:
 
 
 @contextmanager
-def failure_told() -> Iterator[None]:
-    """End the command with a line and the code that fits where an error comes out."""
+def failure_told(*, as_json: bool = False) -> Iterator[None]:
+    """End the command with a line and the code that fits where an error comes out.
+
+    `as_json`: with an event on the standard output, too.
+    """
     try:
         yield
     except DownloadError as error:
-        click.echo(f"failed: {redact(str(error))}", err=True)
+        text = redact(str(error))
+        click.echo(f"failed: {text}", err=True)
+        if as_json:
+            click.echo(json.dumps({"event": "error", "code": error.code, "error": text}))
         sys.exit(exit_code_of(error))
     except Interrupted as error:
         click.echo(str(error), err=True)

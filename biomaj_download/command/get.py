@@ -53,7 +53,7 @@ def get(
     An account comes from ~/.netrc, or from the environment as user:password in
     BIOMAJ_DOWNLOAD_CREDENTIALS. Ctrl-C keeps what came: the same command goes on there.
     """
-    with failure_told():
+    with failure_told(as_json=as_json):
         settings = set_up(connections)
         fetches = [
             _fetch(address, directory.absolute(), options, settings)

@@ -36,7 +36,7 @@ from biomaj_download.command.mirror import (
     find_strangers,
     plan_mirror,
 )
-from biomaj_download.command.record import Entry, read_record, write_record
+from biomaj_download.command.record import RECORD_NAME, Entry, read_record, write_record
 from biomaj_download.command.summing import sum_up
 from biomaj_download.command.telling import Teller, choose_teller
 from biomaj_download.command.words import files_text, printable, size_text
@@ -122,7 +122,7 @@ def sync(
     the largest files come first. A file stands under its name when it is whole. Accounts as for
     `get`. Ctrl-C keeps what came: the same command goes on there.
     """
-    with failure_told():
+    with failure_told(as_json=as_json):
         settings = set_up(connections)
         address = read_address(url if url.endswith("/") else f"{url}/")
         expressions = [_expression(text) for text in excluded]
@@ -192,7 +192,8 @@ def find_files(
 
 
 def _is_excluded(name: str, excluded: Sequence[re.Pattern[str]]) -> bool:
-    return any(expression.search(name) for expression in excluded)
+    """Say whether a file is left out; a server's file must not take the place of our record."""
+    return name == RECORD_NAME or any(expression.search(name) for expression in excluded)
 
 
 @contextmanager
@@ -322,7 +323,9 @@ class _Mirror:
         here = {fetch.name: files[fetch.name] for fetch in fetches if fetch.is_there}
         sizes = {fetch.name: fetch.size_bytes or 0 for fetch in fetches}
         for name, file in {**plan.unchanged, **here}.items():
-            bytes_here = sizes[name] if name in sizes else (self._directory / name).stat().st_size
+            path = self._directory / name
+            with on_disk(path):
+                bytes_here = sizes[name] if name in sizes else path.stat().st_size
             self._record[name] = Entry.of(file, self._address.url, bytes_here)
         write_record(self._directory, self._record)
 

@@ -218,3 +218,21 @@ def test_sync_is_at_home_in_other_protocols(run, request, tmp_path, monkeypatch,
     assert [file["state"] for file in events(first)] == ["fetched"]
     assert events(second) == []
     assert (tmp_path / "db/x/y z.dat").read_bytes() == b"y" * 100
+
+
+def test_a_servers_file_takes_no_records_place(run, tree, url, tmp_path):
+    (tree / RECORD_NAME).write_text("{}")
+
+    result = run("sync", url, "-d", tmp_path, "--match", r".*", "--delete")
+
+    assert result.exit_code == 0, result.output
+    assert '"a.dat"' in (tmp_path / RECORD_NAME).read_text()
+
+
+def test_a_record_that_is_none_of_ours_is_named(run, tree, url, tmp_path):
+    (tmp_path / RECORD_NAME).write_text("[]")
+
+    result = run("sync", url, "-d", tmp_path)
+
+    assert result.exit_code == 2
+    assert "expected the record of an earlier sync" in result.stderr

@@ -133,8 +133,9 @@ def test_a_server_that_is_not_there_is_a_code_of_its_own(run, tmp_path):
     once = ("-o", "stop_condition=stop_after_attempt(1)")
 
     got = run("get", "http://127.0.0.1:9/x", "-d", tmp_path, *once)
-    synced = run("sync", "http://127.0.0.1:9/", "-d", tmp_path, *once)
+    synced = run("sync", "http://127.0.0.1:9/", "-d", tmp_path, *once, "--json")
 
+    assert json.loads(synced.stdout)["code"] == "connect-failed"
     assert (got.exit_code, synced.exit_code) == (3, 3)
 
 
