@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+from biomaj_download.activity import ActivityTeller
 from biomaj_download.admission import Admission
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.opening import open_broker
@@ -24,8 +25,9 @@ from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
+from biomaj_download.store.activity import Activity
 from biomaj_download.store.base import Message, Outcome, Store
-from biomaj_download.store.opening import open_store
+from biomaj_download.store.opening import open_activity, open_store
 from biomaj_download.transfer import shared
 from biomaj_download.worker import Worker
 
@@ -60,6 +62,7 @@ class DownloadService:
         self._store = store or open_store(self.settings)
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
         self._reporter = Reporter(self.settings)
+        self._activity: Activity | None = None
         self._worker = Worker(
             self._store,
             self._reporter,
@@ -67,12 +70,18 @@ class DownloadService:
             is_durable=self.settings.storage.fsync,
             reserve_bytes=self.settings.storage.reserve_bytes,
             max_deliveries=self.settings.worker.max_deliveries,
+            tell=self._tell if self._broker is not None else None,
         )
         # A signal handler may put into this one while its own thread waits in `get`.
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._deregister: Callable[[], None] | None = None
         self._closed = False
         self._failure: Exception | None = None
+
+    def _tell(self, held: Callable[[], Sequence[Message]]) -> ActivityTeller:
+        """Tell people what the worker is at."""
+        self._activity = open_activity(self.settings)
+        return ActivityTeller(self._activity, slots=self.settings.worker.slots, held=held)
 
     # The consumer.
 
@@ -140,6 +149,8 @@ class DownloadService:
         self._reporter.close()
         if self._broker is not None:
             self._broker.close()
+        if self._activity is not None:
+            self._activity.close()
         self._store.close()
 
     def on_download_callback(self, func: Callable[[str, Sequence[FileDict]], object]) -> None:

@@ -20,6 +20,7 @@ from biomaj_download.errors import (
     UnexpectedContent,
 )
 from biomaj_download.job import Published, RemoteFile, Transferred
+from biomaj_download.meter import Meter
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part, remove_part
 from biomaj_download.verify import Checks, tasks, verify
@@ -33,6 +34,7 @@ class Fetcher(Protocol):
     is_durable: bool
     reserve_bytes: int
     cancellation: Cancellation
+    meter: Meter
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; 0: nobody knows."""
@@ -79,21 +81,25 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     cancellation = downloader.cancellation
     cancellation.check()
     with closing(Part(path, cancellation)) as part:
+        size_bytes = downloader.bytes_to_store(remote_file)
+        downloader.meter.begin(path.name, size_bytes, part)
         check_room(
             path,
             part.path,
-            size_bytes=downloader.bytes_to_store(remote_file),
+            size_bytes=size_bytes,
             reserve_bytes=downloader.reserve_bytes,
         )
         try:
             checks = downloader.checks(remote_file)
             part.follow(tasks(checks, path.name))
             transferred = downloader.fetch(remote_file, part)
+            downloader.meter.end()
             verify(part, transferred, remote_file, checks, name=path.name)
             cancellation.look_and_check()
             modified_at = modification_time(remote_file, transferred)
             publish(part, path, modified_at, is_durable=downloader.is_durable)
         except DownloadError as error:
+            downloader.meter.end()
             if not _may_go_on(part, error, cancellation.why):
                 part.discard()
             if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again

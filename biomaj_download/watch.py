@@ -41,6 +41,11 @@ class Watch:
         with self._lock:
             self._held[message.holder] = message
 
+    def held(self) -> list[Message]:
+        """Return the messages that are held."""
+        with self._lock:
+            return list(self._held.values())
+
     def begin(self, message: Message, cancellation: Cancellation) -> None:
         """Have a job ended when its message is not wanted any more, or its lease is lost."""
         cancellation.look = self.look

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from biomaj_download.activity import ActivityTeller
 from biomaj_download.admission import Admission, Task
 from biomaj_download.broker.base import Broker
 from biomaj_download.cancellation import Why
@@ -48,7 +49,10 @@ class Result:
 
 
 class Worker:
-    """Works on tasks and jobs; may be called from many threads at once."""
+    """Works on tasks and jobs; may be called from many threads at once.
+
+    `tell`: makes what tells people of the work; None: nobody is told.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Worker:
         is_durable: bool = True,
         reserve_bytes: int = StorageSettings().reserve_bytes,
         max_deliveries: int = WorkerSettings().max_deliveries,
+        tell: Callable[[Callable[[], Sequence[Message]]], ActivityTeller] | None = None,
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
@@ -67,6 +72,7 @@ class Worker:
         self._reserve_bytes = reserve_bytes
         self._stopping = threading.Event()
         self._watch = Watch(store)
+        self._teller = tell(self._watch.held) if tell is not None else None
         self._admission: Admission | None = None
         self._recorder = Recorder(
             store, self._watch, outbox, self._stopping, on_recorded=self._ask_again
@@ -97,6 +103,8 @@ class Worker:
     def close(self) -> None:
         """Return when all outcomes are stored, or given back after `stop`."""
         self._recorder.close()
+        if self._teller is not None:
+            self._teller.close()
         self._watch.close()
 
     def handle(self, task: Task) -> None:
@@ -107,6 +115,8 @@ class Worker:
             result = self._result_of(task)
             if task.job is not None:
                 self._reporter.ended(task.job, result.files, result.error)
+                if self._teller is not None:
+                    self._teller.end(task.message.holder, task.job, result.files, result.error)
             outcome = _outcome(task.message, result)
             ended = Ended(task.broker, task.delivery, outcome, result.changed_directories)
             if isinstance(result.error, UnreadableMessage):
@@ -148,6 +158,8 @@ class Worker:
 
     def _give_back(self, task: Task) -> None:
         """Put a message back on the queue, and free its files for who gets it next."""
+        if self._teller is not None:
+            self._teller.give_up(task.message.holder)
         self._watch.free([task.message])
         task.broker.requeue(task.delivery)
 
@@ -165,6 +177,8 @@ class Worker:
             downloader.reserve_bytes = self._reserve_bytes
             if message is not None:
                 self._watch.begin(message, downloader.cancellation)
+                if self._teller is not None:
+                    self._teller.begin(message.holder, job, downloader.meter)
             if job.kind is Kind.LIST:
                 return _listed(downloader, job.matches)
             downloader.bring_all(job.local_dir)

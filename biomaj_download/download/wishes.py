@@ -22,6 +22,7 @@ from biomaj_download.download.options import (
     read_options,
 )
 from biomaj_download.job import RemoteFile
+from biomaj_download.meter import Meter
 from biomaj_download.retry import retryer
 from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
@@ -56,6 +57,7 @@ class Wishes:
         self.mkdir_lock = Lock()
         #: By which whoever runs the downloader ends what it is at.
         self.cancellation = Cancellation()
+        self.meter = Meter()
         self.proxy: str | None = None
         self.proxy_auth: str | None = None
         self.save_as: str | None = None

@@ -42,7 +42,7 @@ class EmbeddedStore(Store):
         self._lock = threading.Lock()
         self._settled = threading.Condition()
         with self._mapped():
-            self._database = _opened(path)
+            self._database = opened(path)
 
     def create_session(self, bank: str) -> str:
         """Open a session and return its id."""
@@ -167,7 +167,8 @@ class EmbeddedStore(Store):
             raise StoreError(f"store {self._path}: {error}") from error
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def opened(path: Path) -> sqlite3.Connection:
+    """Open the file, and make what is missing in it."""
     database = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )

@@ -19,6 +19,7 @@ import redis
 from biomaj_download.errors import StoreError
 from biomaj_download.settings import RedisSettings
 from biomaj_download.store import redis_scripts as scripts
+from biomaj_download.store.activity_redis import session_closed, session_opened
 from biomaj_download.store.base import (
     Answer,
     Claim,
@@ -28,16 +29,13 @@ from biomaj_download.store.base import (
     Store,
     Verdict,
 )
+from biomaj_download.store.redis_connection import connected
 
 #: An old consumer counts without telling, so a waiting client looks too: soon at first, then less
 #: often.
 FIRST_LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 0.5
 LOOK_GROWTH = 1.5
-_SOCKET_TIMEOUT_SECONDS = 10
-#: A connection that was idle for so long is tried before it is used: a firewall may have cut it.
-_HEALTH_CHECK_SECONDS = 30
-_CONNECTIONS = 256
 
 
 class RedisStore(Store):
@@ -46,23 +44,7 @@ class RedisStore(Store):
     def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.prefix
         self._server = f"redis {settings.host}:{settings.port}"
-        password = settings.password.get_secret_value() if settings.password else None
-        pool: Any = redis.BlockingConnectionPool  # its arguments are not annotated
-        self._redis: Any = redis.Redis(
-            connection_pool=pool(
-                host=settings.host,
-                port=settings.port,
-                db=settings.db,
-                password=password,
-                max_connections=_CONNECTIONS,
-                timeout=_SOCKET_TIMEOUT_SECONDS,
-                socket_timeout=_SOCKET_TIMEOUT_SECONDS,
-                socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS,
-                socket_keepalive=True,
-                health_check_interval=_HEALTH_CHECK_SECONDS,
-                protocol=2,
-            )
-        )
+        self._redis = connected(settings)
         self._claim: Any = self._redis.register_script(scripts.CLAIM)
         self._settle: Any = self._redis.register_script(scripts.SETTLE)
         self._renew: Any = self._redis.register_script(scripts.RENEW)
@@ -72,16 +54,20 @@ class RedisStore(Store):
     def create_session(self, bank: str) -> str:
         """Open a session and return its id."""
         session = str(uuid.uuid4())
-        with self._mapped():
-            self._redis.set(self._key(bank, session), 1)
+        with self._mapped(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(self._key(bank, session), 1)
+            session_opened(pipeline, self._prefix, bank, session)
+            pipeline.execute()
         return session
 
     def delete_session(self, bank: str, session: str) -> None:
         """Forget a session and all that is under it."""
         key = self._key(bank, session)
         suffixes = ("", ":progress", ":error", ":error:info", ":files", ":settled")
-        with self._mapped():
-            self._redis.delete(*(key + suffix for suffix in suffixes))
+        with self._mapped(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(*(key + suffix for suffix in suffixes))
+            session_closed(pipeline, self._prefix, bank, session)
+            pipeline.execute()
 
     def unwanted(self, sessions: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Ask for all sessions and cancel flags at once."""

@@ -21,7 +21,7 @@ import pycurl
 from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import Handle
-from biomaj_download.transfer.hosts import Hosts, Transfer
+from biomaj_download.transfer.hosts import Host, Hosts, Transfer
 from biomaj_download.transfer.outcome import (
     error_of,
     is_asked_to_slow_down,
@@ -105,6 +105,10 @@ class Engine:
             return 0
         free = min(host.limit, max_connections or host.limit) - host.connections
         return max(min(free, self._settings.max_connections - self._connections), 0)
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that were asked for."""
+        return self._hosts.known()
 
     @property
     def is_alive(self) -> bool:

@@ -91,6 +91,11 @@ class Host:
         """Return how many connections its transfers need."""
         return self._alone + -(-self._sharing // self._streams)
 
+    @property
+    def configured_limit(self) -> int:
+        """Return how many connections it is given while it refuses nothing."""
+        return self._configured_limit
+
     def may_start(self) -> bool:
         """Say whether the first that waits may start now."""
         if self.is_in_trouble and self._forgive() < self.paused_until:
@@ -207,7 +212,7 @@ class Host:
 
 
 class Hosts:
-    """All hosts; `at` may be called from any thread, the rest from the engine's alone."""
+    """All hosts; `at` and `known` may be called from any thread, the rest from the engine's."""
 
     def __init__(self, settings: TransferSettings) -> None:
         self._settings = settings
@@ -230,6 +235,10 @@ class Hosts:
             )
             host = self._known.setdefault(name, host)
         return host
+
+    def known(self) -> list[Host]:
+        """Return all that were ever asked for; any thread may call."""
+        return list(self._known.values())
 
     def add(self, transfer: Transfer) -> None:
         """Let a transfer wait for its host."""

@@ -68,6 +68,8 @@ class Part:
         self._descriptor: int | None = None
         #: What is there of the file, from its beginning to the first hole.
         self.written_bytes = 0
+        #: What an earlier transfer left and this one goes on from.
+        self.resumed_bytes = 0
         self._ranges = Ranges()
         self._tasks: tuple[Task, ...] = ()
         self._followers: dict[Task, Follower] = {}
@@ -96,6 +98,7 @@ class Part:
         os.ftruncate(self._descriptor, left.ranges.end)
         self._ranges = left.ranges
         self.written_bytes = left.ranges.beginning_bytes
+        self.resumed_bytes = left.ranges.bytes_there
         self._keeper = Keeper(self.path, left.validators, self._ranges)
         return left.validators
 
@@ -122,13 +125,24 @@ class Part:
         forget(self.path)
         os.ftruncate(descriptor, 0)
         self._ranges = Ranges()
-        self.written_bytes = 0
+        self.written_bytes = self.resumed_bytes = 0
 
     def keep(self, validators: Validators) -> None:
         """Have what is written by now outlive a failure, as a beginning of this version."""
         if self._keeper is None and validators.can_tell():
             with suppress(OSError):  # a disk that cannot hold the record: the part begins again
                 self._keeper = Keeper(self.path, validators, self._ranges)
+
+    def present_bytes(self) -> int:
+        """Return how much is there, holes left out; any thread may ask.
+
+        A library that fills the path by itself tells us nothing: then the size on the disk.
+        """
+        there = self._ranges.bytes_there
+        if not there and self._descriptor is not None:
+            with suppress(OSError):
+                return self.path.stat().st_size
+        return there
 
     @property
     def is_kept(self) -> bool:

@@ -41,6 +41,11 @@ class Ranges:
         return self._ranges[-1][1] if self._ranges else 0
 
     @property
+    def bytes_there(self) -> int:
+        """Return how many bytes are there, before and behind holes."""
+        return sum(end - first for first, end in self._ranges)
+
+    @property
     def is_scattered(self) -> bool:
         """Say whether there is a hole before the last byte."""
         return self.beginning_bytes < self.end

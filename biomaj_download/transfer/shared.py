@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from biomaj_download.cancellation import Cancellation
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
+from biomaj_download.transfer.hosts import Host
 from biomaj_download.transfer.turns import Turns
 
 
@@ -51,6 +52,12 @@ def engine() -> Engine:
         if _shared.engine is None or not _shared.engine.is_alive:
             _shared.engine = Engine(_shared.settings)
         return _shared.engine
+
+
+def hosts() -> list[Host]:
+    """Return the hosts that the engine was asked for; none before its first use."""
+    engine = _shared.engine
+    return [] if engine is None else engine.hosts()
 
 
 def settings() -> TransferSettings:
