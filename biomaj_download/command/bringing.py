@@ -57,7 +57,7 @@ class _Tally:
         running = [(fetch, fetch.present_bytes()) for fetch in self._fetching.running()]
         running = [(fetch, present_bytes) for fetch, present_bytes in running if present_bytes]
         present_bytes = self._present_bytes + sum(present for _, present in running)
-        moved_bytes = sum(max(0, present - fetch.left_bytes) for fetch, present in running)
+        moved_bytes = sum(fetch.moved_bytes() for fetch, _ in running)
         self._pace.look(self._moved_bytes + moved_bytes)
         if self._size_bytes is None:
             self._size_bytes = sum_of_sizes(self._fetching.fetches)
@@ -79,10 +79,9 @@ class _Tally:
         if isinstance(fetch.error, Cancelled):  # we asked for its end
             return
         self._ended += 1
+        self._moved_bytes += fetch.moved_bytes()
         if fetch.is_there:
-            size_bytes = fetch.size_bytes or 0
-            self._present_bytes += size_bytes
-            self._moved_bytes += max(0, size_bytes - fetch.left_bytes)
+            self._present_bytes += fetch.size_bytes or 0
         else:
             self._failed += 1
         self._teller.ended(fetch)

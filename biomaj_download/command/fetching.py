@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -17,13 +17,11 @@ from biomaj_download.cancellation import Why
 from biomaj_download.download.filedict import file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.errors import Cancelled, DownloadError
+from biomaj_download.meter import Meter
 from biomaj_download.publish import SafePath, sync_directories
 from biomaj_download.transfer.partial import part_path
 
 log = logging.getLogger("biomaj.download.command")
-
-#: How the system counts what a file takes on the disk (stat(2)).
-_BLOCK_BYTES = 512
 
 
 @dataclass(eq=False)
@@ -31,7 +29,7 @@ class Fetch:
     """One file on its way home.
 
     `open_downloader` returns a downloader that has this file to download. `size_bytes` None:
-    unknown before it is there. `left_bytes`: what an earlier run left of it.
+    unknown before it is there.
     """
 
     name: str
@@ -40,7 +38,7 @@ class Fetch:
     open_downloader: Callable[[], DownloadInterface]
     size_bytes: int | None = None
     is_copy: bool = False
-    left_bytes: int = 0
+    meter: Meter = field(default_factory=Meter)
     seconds: float = 0.0
     error: DownloadError | None = None
     is_there: bool = False
@@ -51,17 +49,16 @@ class Fetch:
         return self.size_bytes is None or self.size_bytes > size_bytes
 
     def present_bytes(self) -> int:
-        """Return how much of it is here.
+        """Return how much of it is here; holes are left out."""
+        return (self.size_bytes or 0) if self.is_there else self.meter.present_bytes()
 
-        A file that comes in pieces has holes, which its length does not tell, but its blocks do.
-        """
-        if self.is_there:
-            return self.size_bytes or 0
-        try:
-            status = part_path(self.path).stat()
-        except OSError:
-            return 0
-        return min(status.st_size, status.st_blocks * _BLOCK_BYTES)
+    def moved_bytes(self) -> int:
+        """Return how much of it came now, in all attempts: not what an earlier run left."""
+        return self.meter.moved_bytes()
+
+    def has_begun(self) -> bool:
+        """Say whether something of it is kept for a later run."""
+        return not self.is_there and part_path(self.path).exists()
 
 
 class Fetching:
@@ -140,7 +137,7 @@ class Fetching:
 
     def _bring(self, fetch: Fetch) -> None:
         downloader = fetch.open_downloader()
-        fetch.left_bytes = fetch.present_bytes()
+        fetch.meter = downloader.meter
         with self._lock:
             self._running[fetch] = downloader
             if self._is_stopping:

@@ -56,7 +56,7 @@ class Service:
         """Return one session, with what runs of it."""
         try:
             return self._ask("GET", _route("sessions", bank, session))
-        except _NoSuchRoute:
+        except NoSuchRoute:
             return self._old_session(bank, session)
 
     def _old_session(self, bank: str, session: str) -> Facts:
@@ -71,7 +71,7 @@ class Service:
         parameters = {"state": "failed", "limit": PAGE_ENTRIES}
         try:
             answer = self._ask("GET", _route("sessions", bank, session, "files"), parameters)
-        except _NoSuchRoute:
+        except NoSuchRoute:
             return []
         return cast("list[Facts]", answer["files"])
 
@@ -100,7 +100,7 @@ class Service:
         """End a session: what runs ends within seconds, what waits never begins."""
         try:
             self._ask("DELETE", _route("sessions", bank, session))
-        except _NoSuchRoute:
+        except NoSuchRoute:
             self._ask("DELETE", _route("session", bank, session))
 
     def _ask(
@@ -131,7 +131,7 @@ class Service:
         return _facts(place, response)
 
 
-class _NoSuchRoute(ServiceError):
+class NoSuchRoute(ServiceError):
     """The service is of a release that has no such route."""
 
 
@@ -144,7 +144,7 @@ def _refusal(place: str, route: str, response: requests.Response) -> Exception:
     if response.status_code in (404, 405):
         if response.headers.get("Content-Type", "").startswith(_PROBLEM):
             return OptionError(f"{place}: {_detail(response)}")
-        return _NoSuchRoute(f"{place}: has no {route}: it is older than this command")
+        return NoSuchRoute(f"{place}: has no {route}: it is older than this command")
     return ServiceError(f"{place}: {_detail(response)}")
 
 

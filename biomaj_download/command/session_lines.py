@@ -19,7 +19,7 @@ def overview_lines(overview: Facts) -> list[str]:
     if more > 0:
         lines.append(f"and {more} sessions more")
     lines.append(
-        f"{files_text(overview['running_total'])} running, {len(consumers)} consumers,"
+        f"{files_text(overview['running_total'])} running, consumers: {len(consumers)},"
         f" {_known(queue.get('messages'))} requests waiting,"
         f" {_known(queue.get('dead_letters'))} dead letters"
     )
@@ -56,7 +56,7 @@ def session_line(facts: Facts) -> str:
 
 def running_lines(facts: Facts) -> list[str]:
     """Return the running files of a session, a line each."""
-    running = facts.get("running")
+    running = facts.get("running_files", facts.get("running"))
     if not isinstance(running, list):
         return []
     shown = [_running_line(file) for file in running[:_MOST_FILES]]

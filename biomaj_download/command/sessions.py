@@ -6,11 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
 from biomaj_download.command.doors import example, failure_told, json_option
-from biomaj_download.command.place import token_of, url_of, url_option
+from biomaj_download.command.place import (
+    data_option,
+    settings_of,
+    token_of,
+    url_of,
+    url_option,
+)
 from biomaj_download.command.service import Service
 from biomaj_download.command.session_lines import (
     failed_line,
@@ -18,25 +25,48 @@ from biomaj_download.command.session_lines import (
     running_lines,
     session_line,
 )
+from biomaj_download.command.store_view import StoreView
 from biomaj_download.command.watching import Watching
-from biomaj_download.errors import DownloadError, OptionError
+from biomaj_download.errors import DownloadError, OptionError, ServiceError, StoreError
 from biomaj_download.exit_codes import SOME_FAILED
-from biomaj_download.settings import load_settings
 
 #: So few letters of a session's id make no choice.
 _FEWEST_LETTERS = 4
 
 
 @contextmanager
-def opened(url: str | None) -> Iterator[Service]:
-    """Have the service that is meant, and tell in a line what goes wrong."""
+def _opened(url: str | None, data: Path | None) -> Iterator[Service | StoreView]:
+    """Have who knows the sessions, and tell in a line what goes wrong."""
     with failure_told():
-        settings = load_settings()
-        service = Service(url_of(url, settings), token_of(settings))
+        view = _view(url, data)
         try:
-            yield service
+            yield view
         finally:
-            service.close()
+            view.close()
+
+
+def _view(url: str | None, data: Path | None) -> Service | StoreView:
+    """Return who knows the sessions.
+
+    `data`: the store of `biomaj-download serve` there; `url`: that web interface. Neither: the one
+    of the settings, or, where it does not answer or is too old to tell, the store of the settings.
+    """
+    settings = settings_of(data)
+    if data is not None:
+        return StoreView(settings)
+    service = Service(url_of(url, settings), token_of(settings))
+    if url is not None:
+        return service
+    try:
+        service.sessions()
+    except ServiceError:
+        view = StoreView(settings)
+        try:
+            view.sessions()
+        except StoreError:  # whoever has no Redis here wants to hear of the web interface
+            return service
+        return view
+    return service
 
 
 def _complete(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -44,8 +74,7 @@ def _complete(name: str) -> Callable[[click.Context, click.Parameter, str], list
 
     def complete(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
         try:
-            settings = load_settings()
-            service = Service(url_of(context.params.get("url"), settings), token_of(settings))
+            service = _view(context.params.get("url"), context.params.get("data"))
             bank = context.params.get("bank") if name == "session" else None
             found = {str(session[name]) for session in service.sessions(bank)}
         except DownloadError:
@@ -68,15 +97,18 @@ def _arguments(*, required: bool) -> Callable[[Callable[..., None]], Callable[..
 
 @click.command(epilog=example("status uniprot"))
 @_arguments(required=False)
+@data_option
 @url_option
 @json_option
-def status(bank: str | None, session: str | None, url: str | None, as_json: bool) -> None:
+def status(
+    bank: str | None, session: str | None, url: str | None, data: Path | None, as_json: bool
+) -> None:
     """Show what a service is at.
 
     All of it, the sessions of BANK, or one SESSION, whose id may be shortened while it fits one
     only. A session in which a file failed ends with 1.
     """
-    with opened(url) as service:
+    with _opened(url, data) as service:
         if bank is None:
             overview = service.overview()
             _say(as_json, overview, overview_lines(overview))
@@ -95,15 +127,18 @@ def status(bank: str | None, session: str | None, url: str | None, as_json: bool
 
 @click.command(epilog=example("watch uniprot"))
 @_arguments(required=True)
+@data_option
 @url_option
 @json_option
-def watch(bank: str, session: str | None, url: str | None, as_json: bool) -> None:
+def watch(
+    bank: str, session: str | None, url: str | None, data: Path | None, as_json: bool
+) -> None:
     """Follow a session until all its files are settled.
 
     Without SESSION the newest one of BANK. Ends with 1 if a file failed; Ctrl-C ends the watching,
     not the session.
     """
-    with opened(url) as service:
+    with _opened(url, data) as service:
         chosen = _meant(service, bank, session)
         code = Watching(service, bank, chosen, as_json=as_json).run()
     sys.exit(code)
@@ -112,8 +147,11 @@ def watch(bank: str, session: str | None, url: str | None, as_json: bool) -> Non
 @click.command(epilog=example("cancel uniprot 4f0c9a --yes"))
 @_arguments(required=True)
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
+@data_option
 @url_option
-def cancel(bank: str, session: str | None, is_sure: bool, url: str | None) -> None:
+def cancel(
+    bank: str, session: str | None, is_sure: bool, url: str | None, data: Path | None
+) -> None:
     """End a session.
 
     What runs ends within seconds, what waits never begins; files that are there stay. Without
@@ -121,7 +159,7 @@ def cancel(bank: str, session: str | None, is_sure: bool, url: str | None) -> No
     """
     if not is_sure and not sys.stdin.isatty():
         raise click.UsageError("expected --yes, as there is no terminal to ask on")
-    with opened(url) as service:
+    with _opened(url, data) as service:
         chosen = _meant(service, bank, session, is_only=True)
         if not is_sure:
             click.confirm(f"End session {bank}/{chosen}?", abort=True)
@@ -129,7 +167,9 @@ def cancel(bank: str, session: str | None, is_sure: bool, url: str | None) -> No
     click.echo(f"cancelled: {bank}/{chosen}")
 
 
-def _meant(service: Service, bank: str, shortened: str | None, *, is_only: bool = False) -> str:
+def _meant(
+    service: Service | StoreView, bank: str, shortened: str | None, *, is_only: bool = False
+) -> str:
     """Return the id of the session that is meant.
 
     Raises:

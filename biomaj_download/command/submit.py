@@ -15,9 +15,9 @@ from biomaj_download.command.addresses import (
     read_address,
     tree_downloader,
 )
-from biomaj_download.command.doors import example, json_option, options_option
-from biomaj_download.command.place import url_option
-from biomaj_download.command.sessions import opened
+from biomaj_download.command.doors import example, failure_told, json_option, options_option
+from biomaj_download.command.place import token_of, url_of, url_option
+from biomaj_download.command.service import Service
 from biomaj_download.command.sync import find_files
 from biomaj_download.command.watching import Watching
 from biomaj_download.command.words import files_text
@@ -26,6 +26,7 @@ from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.errors import NoMatch
 from biomaj_download.exit_codes import BY_SIGNAL
 from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.settings import load_settings
 
 
 @click.command(
@@ -67,7 +68,9 @@ def submit(
     Opens a session of BANK, as BioMAJ does, hands a request for each file over, and waits like
     `watch`. Accounts as for `get`: they go to the service with the requests.
     """
-    with opened(url) as service:
+    with failure_told():
+        settings = load_settings()
+        service = Service(url_of(url, settings), token_of(settings))
         downloaders = [_downloader(read_address(each), patterns, options) for each in urls]
         session = service.open_session(bank)
         number = service.submit(_operations(downloaders, bank, session, directory))
@@ -79,6 +82,7 @@ def submit(
             code = watching.run()
             if code < BY_SIGNAL:
                 service.cancel(bank, session)  # all is told: nobody will ask for it any more
+        service.close()
     sys.exit(code)
 
 

@@ -28,7 +28,7 @@ def sum_up(
     there = [fetch for fetch in fetches if fetch.is_there]
     size_bytes = sum(fetch.size_bytes or 0 for fetch in there)
     failed = [fetch for fetch in missing if fetch.is_ended]
-    begun = [fetch for fetch in missing if fetch.present_bytes()]
+    begun = [fetch for fetch in missing if fetch.has_begun()]
     here = f"{len(there):,} of {files_text(len(fetches))} here, {size_text(size_bytes)}"
     parts = [f"{here} in {time_text(seconds)}" if fetches else "nothing to fetch", *besides]
     if signal_number is not None:

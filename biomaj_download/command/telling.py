@@ -166,7 +166,7 @@ class Bars(Lines):
             task = self._progress.add_task(name, total=fetch.size_bytes, speed="", left="")
             self._bars[fetch] = task, Pace()
         task, pace = self._bars[fetch]
-        pace.look(present_bytes - fetch.left_bytes)
+        pace.look(fetch.moved_bytes())
         left_bytes = None if fetch.size_bytes is None else fetch.size_bytes - present_bytes
         self._progress.update(
             task,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from time import monotonic
+from typing import Protocol
 
 import click
 from rich.console import Console
@@ -13,15 +15,27 @@ from rich.text import Text
 
 from biomaj_download.client.patience import PATIENCE_SECONDS
 from biomaj_download.command.attending import Stop, stop_signals
-from biomaj_download.command.service import Facts, Service
+from biomaj_download.command.service import Facts
 from biomaj_download.command.session_lines import failed_line, running_lines, session_line
-from biomaj_download.errors import OptionError, ServiceError
+from biomaj_download.errors import OptionError, ServiceError, StoreError
 from biomaj_download.exit_codes import BY_SIGNAL, SOME_FAILED
 
 _LOOK_SECONDS = 1.0
 #: Where there is no terminal, what changed is told so often.
 _LINE_SECONDS = 10.0
 _TURN_SECONDS = 0.1
+#: Where nobody said how many files there are: so many looks at which none runs or waits.
+_QUIET_LOOKS = 3
+
+
+class KnowsSessions(Protocol):
+    """Who is asked about a session."""
+
+    def session(self, bank: str, session: str) -> Facts:
+        """Return one session, with what runs of it."""
+
+    def failures(self, bank: str, session: str) -> Sequence[Facts]:
+        """Return its files that failed."""
 
 
 class Watching:
@@ -29,7 +43,7 @@ class Watching:
 
     def __init__(
         self,
-        service: Service,
+        service: KnowsSessions,
         bank: str,
         session: str,
         *,
@@ -44,6 +58,7 @@ class Watching:
         self._live = Live(console=self._console, transient=True)
         self._told_at, self._told = 0.0, ""
         self._away_since: float | None = None
+        self._quiet_looks = 0
 
     def run(self) -> int:
         """Tell of the session until it has ended, or a signal ends us; return the exit code.
@@ -60,7 +75,7 @@ class Watching:
                     break
                 facts = {**looked, "expected": looked.get("expected") or self._expected}
                 self._show(facts)
-                if _is_settled(facts):
+                if self._is_settled(facts):
                     break
                 _pause(stop)
         if stop.number is not None:
@@ -75,7 +90,7 @@ class Watching:
             facts = self._service.session(self._bank, self._session)
         except OptionError:  # closed by who opened it
             return None
-        except ServiceError as error:
+        except (ServiceError, StoreError) as error:
             if self._away_since is None:
                 self._away_since = monotonic()
                 self._console.print(Text(f"{error}; asking again"), soft_wrap=True)
@@ -84,6 +99,15 @@ class Watching:
             return before
         self._away_since = None
         return facts
+
+    def _is_settled(self, facts: Facts) -> bool:
+        """Say whether nothing of the session is to come, as far as anybody knows."""
+        ended, expected = facts["done"] + facts["failed"], facts.get("expected")
+        if expected is not None:
+            return bool(ended >= expected)
+        is_quiet = ended and facts.get("waiting") == 0 and not facts.get("running")
+        self._quiet_looks = self._quiet_looks + 1 if is_quiet else 0
+        return self._quiet_looks >= _QUIET_LOOKS
 
     def _show(self, facts: Facts) -> None:
         line = session_line(facts)
@@ -102,7 +126,7 @@ class Watching:
             click.echo(session_line(facts))
         return SOME_FAILED if facts["failed"] else 0
 
-    def _failures(self) -> list[Facts]:
+    def _failures(self) -> Sequence[Facts]:
         try:
             return self._service.failures(self._bank, self._session)
         except OptionError:  # closed meanwhile, and forgotten with its files
@@ -114,9 +138,3 @@ def _pause(stop: Stop) -> None:
     end = monotonic() + _LOOK_SECONDS
     while monotonic() < end and not stop.is_wanted():
         time.sleep(_TURN_SECONDS)
-
-
-def _is_settled(facts: Facts) -> bool:
-    """Say whether nothing of a session is to come; an old service does not say what is expected."""
-    expected = facts.get("expected")
-    return expected is not None and facts["done"] + facts["failed"] >= expected

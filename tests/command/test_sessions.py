@@ -15,7 +15,7 @@ from biomaj_download.command.service import Service
 from biomaj_download.errors import OptionError
 from tests.command.conftest import COMMAND
 from tests.servers.faulty_http import Answer
-from tests.servers.process import free_port
+from tests.servers.process import free_port, poll
 
 ONCE = ("-o", "stop_condition=stop_after_attempt(1)")
 
@@ -163,3 +163,67 @@ def process_of(*words: object) -> Iterator[None]:
         process.stdout.readline()
         yield
         process.kill()
+
+
+@pytest.fixture
+def half_done(run, service, halting, url, tree, tmp_path) -> str:
+    """A session of which a file is there, one is missing, and one hangs."""
+    words = (f"{url}a.dat", f"{url}no.dat", halting, "-d", tmp_path / "home", "--detach", *ONCE)
+    session = session_in(run("submit", "bank", *words).output)
+    for _ in poll(30):
+        told = json.loads(run("status", "bank", session, "--json", *data(tmp_path)).stdout)
+        if told["done"] + told["failed"] == 2 and told["running_files"]:
+            return session
+    raise AssertionError("two of the files did not end")
+
+
+def data(tmp_path) -> tuple[object, ...]:
+    return ("--data", tmp_path / "data")
+
+
+def test_status_shows_all_that_the_store_knows(run, half_done, tmp_path):
+    everything = run("status", *data(tmp_path))
+    of_bank = run("status", "bank", *data(tmp_path))
+    of_another = run("status", "other", *data(tmp_path))
+
+    assert everything.exit_code == 0, everything.output
+    line = everything.stdout.splitlines()[0]
+    assert line.startswith(f"bank/{half_done}")
+    assert "1 done, 1 failed, 1 running" in line
+    assert "consumers: 1" in everything.stdout
+    assert of_bank.stdout.startswith(f"bank/{half_done}")
+    assert of_another.stdout == "no session\n"
+
+
+def test_status_of_a_session_shows_what_runs_and_what_failed(run, half_done, tmp_path):
+    result = run("status", "bank", half_done[:8], *data(tmp_path))
+
+    assert result.exit_code == 1
+    assert "  running: halting.dat  100 kB" in result.stdout
+    assert "(remote-file-missing)" in result.stdout
+
+
+def test_watch_shows_a_session_that_changes_on_a_terminal(on_terminal, half_done, tmp_path):
+    terminal = on_terminal("watch", "bank", *data(tmp_path))
+
+    text = terminal.read_until("running: halting.dat")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read_to_the_end()
+
+    assert "running: halting.dat" in text
+
+
+def test_cancel_of_the_only_session_needs_no_id(run, half_done, tmp_path):
+    result = run("cancel", "bank", "--yes", *data(tmp_path))
+    again = run("cancel", "bank", "--yes", *data(tmp_path))
+
+    assert result.exit_code == 0, result.output
+    assert again.exit_code == 2
+    assert "expected an open session, got none" in again.stderr
+
+
+def test_a_short_id_is_refused(run, half_done, tmp_path):
+    result = run("status", "bank", half_done[:2], *data(tmp_path))
+
+    assert result.exit_code == 2
+    assert "at least 4 letters" in result.stderr
