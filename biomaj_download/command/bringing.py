@@ -12,6 +12,8 @@ from biomaj_download.command.telling import Look, Teller, sum_of_sizes
 from biomaj_download.errors import Cancelled
 
 _LOOK_SECONDS = 0.1
+#: Of smaller files, it is their number that takes time, not their bytes.
+_SMALL_BYTES = 100_000
 
 
 def bring(fetches: Sequence[Fetch], teller: Teller, *, slots: int) -> int | None:
@@ -45,7 +47,7 @@ class _Tally:
     def __init__(self, fetching: Fetching, teller: Teller) -> None:
         self._fetching = fetching
         self._teller = teller
-        self._pace = Pace()
+        self._pace, self._files_pace = Pace(), Pace()
         self._size_bytes = sum_of_sizes(fetching.fetches)
         self._ended = self._failed = 0
         self._present_bytes = self._moved_bytes = 0
@@ -61,7 +63,7 @@ class _Tally:
         self._pace.look(self._moved_bytes + moved_bytes)
         if self._size_bytes is None:
             self._size_bytes = sum_of_sizes(self._fetching.fetches)
-        left_bytes = None if self._size_bytes is None else self._size_bytes - present_bytes
+        self._files_pace.look(self._ended)
         self._teller.look(
             Look(
                 files=len(self._fetching.fetches),
@@ -69,11 +71,20 @@ class _Tally:
                 failed=self._failed,
                 present_bytes=present_bytes,
                 size_bytes=self._size_bytes,
-                bytes_per_second=self._pace.bytes_per_second(),
-                seconds_left=self._pace.seconds_left(left_bytes),
+                bytes_per_second=self._pace.per_second(),
+                seconds_left=self._seconds_left(present_bytes),
                 running=running,
             )
         )
+
+    def _seconds_left(self, present_bytes: int) -> float | None:
+        if self._size_bytes is None:
+            return None
+        left_bytes = self._size_bytes - present_bytes
+        left_files = len(self._fetching.fetches) - self._ended
+        if left_files and left_bytes / left_files < _SMALL_BYTES:
+            return self._files_pace.seconds_left(left_files)
+        return self._pace.seconds_left(left_bytes)
 
     def _count(self, fetch: Fetch) -> None:
         if isinstance(fetch.error, Cancelled):  # we asked for its end

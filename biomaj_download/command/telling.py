@@ -172,7 +172,7 @@ class Bars(Lines):
             task,
             completed=present_bytes,
             total=fetch.size_bytes,
-            **_figures(pace.bytes_per_second(), pace.seconds_left(left_bytes)),
+            **_figures(pace.per_second(), pace.seconds_left(left_bytes)),
         )
 
     def ended(self, fetch: Fetch) -> None:

@@ -25,7 +25,7 @@ def test_pace_is_that_of_the_last_seconds(clock):
         clock[0] = float(second)
         pace.look(second * 100 if second <= 20 else 2000 + (second - 20) * 10)
 
-    assert pace.bytes_per_second() == pytest.approx(10)
+    assert pace.per_second() == pytest.approx(10)
     assert pace.seconds_left(500) == pytest.approx(50)
     assert pace.seconds_left(None) is None
 
@@ -35,7 +35,7 @@ def test_pace_says_nothing_too_early(clock):
     clock[0] = 0.01
     pace.look(10_000_000)
 
-    assert pace.bytes_per_second() == 0
+    assert pace.per_second() == 0
     assert pace.seconds_left(1000) is None
 
 
