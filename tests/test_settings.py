@@ -85,6 +85,7 @@ def test_every_value_can_be_set_by_the_environment(load, name):
         "debug": ("true", True),
         "fsync": ("false", False),
         "host_connections": ("{ftp.example.org: 1}", {"ftp.example.org": 1}),
+        "listen": ("[::1]:9108", "[::1]:9108"),
         "log_config": ("{version: 1}", {"version": 1}),
         "prometheus": ("false", False),
         "proxies": ("{ftp.example.org: direct}", {"ftp.example.org": "direct"}),

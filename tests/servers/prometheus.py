@@ -1,29 +1,31 @@
-"""A Prometheus of its own, with a configuration of the test's."""
+"""A Prometheus of its own, on the configuration that is shipped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import requests
 import yaml
 
 from tests.servers.process import Server, poll
 
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "prometheus" / "prometheus.yml"
+
 
 class Prometheus(Server):
-    """Scrapes `jobs` (job -> host:port) each second."""
+    """Scrapes the jobs of the configuration each second, at `targets` (job -> host:port)."""
 
     program = "prometheus"
     package = "prometheus"
 
-    def __init__(self, jobs: Mapping[str, str]) -> None:
+    def __init__(self, targets: Mapping[str, str]) -> None:
         super().__init__()
-        scrapes: list[dict[str, Any]] = [
-            {"job_name": job, "static_configs": [{"targets": [target]}]}
-            for job, target in jobs.items()
-        ]
-        document = {"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes}
+        document = yaml.safe_load(CONFIGURATION.read_text())
+        document["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        document["rule_files"] = [str(CONFIGURATION.parent / "alerts.yml")]
+        for scrape in document["scrape_configs"]:
+            scrape["static_configs"] = [{"targets": [targets[scrape["job_name"]]]}]
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(document))
         self.url = f"http://{self.host}:{self.port}"
 
