@@ -258,11 +258,20 @@ def load_settings(
         raise ConfigError(_wrong_values(error, origins)) from error
 
 
-def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+def chosen_file(
+    path: str | Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Path | None:
+    """Return the configuration file that is read; None: there is none."""
     chosen = path or environment.get("BIOMAJ_CONFIG")
     if not chosen and not Path("config.yml").exists():
+        return None
+    return Path(chosen or "config.yml")
+
+
+def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    chosen = chosen_file(path, environment)
+    if chosen is None:
         return {}
-    chosen = Path(chosen or "config.yml")
     try:
         document = yaml.safe_load(chosen.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

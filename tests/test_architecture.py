@@ -59,9 +59,9 @@ FLOORS = (
     ("download",),
     ("worker",),
     ("client", "downloadservice"),
-    ("downloadclient", "biomaj_download_web", "supervisor"),
-    ("inspection", "oneoff", "serving"),
-    ("cli_dead",),
+    ("downloadclient", "biomaj_download_web", "gunicorn_conf", "supervisor"),
+    ("inspection", "serving"),
+    ("command",),
     ("cli",),
     ("wsgi",),
 )

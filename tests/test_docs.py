@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,15 +75,3 @@ def test_readme_names_no_file_that_is_not_there():
 
     assert names
     assert [name for name in names if not (ROOT / name).exists()] == []
-
-
-@pytest.mark.parametrize("command", ["dead", "get", "serve"])
-def test_readme_shows_commands_that_exist(command):
-    assert f"biomaj-download {command}" in README
-    done = subprocess.run(
-        [sys.executable, "-m", "biomaj_download.cli", command, "--help"],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0

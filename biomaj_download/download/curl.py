@@ -223,6 +223,17 @@ class CurlDownload(DownloadInterface):
             hash=identity_hash(name, size_bytes, day),
         )
 
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Ask the server for a file's size; None: it does not tell."""
+        url = self.file_url(remote_file)
+        try:
+            return self.moved(
+                self.request(url, head_only=True, is_small=True, most_seconds=SIZE_SECONDS)
+            ).announced_bytes
+        except DownloadError as error:
+            log.debug("size not told name=%s error=%s", remote_file.name, error)
+            return None
+
     def _size_by_range(self, file: RemoteFile) -> int | None:
         """Ask for the first byte: the answer tells the size (RFC 9110, section 14.4)."""
         told: list[int] = []

@@ -131,6 +131,18 @@ class DownloadInterface(Wishes):
         if not submatch and not self.files_to_download:
             raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
 
+    def find(self, patterns: Sequence[str]) -> Sequence[RemoteFile]:
+        """List what lies below the root, and return the files that a pattern takes; none may match.
+
+        What the listing left open, the server is asked for; what it does not tell stays unknown.
+
+        Raises:
+            DownloadError: a directory could not be listed.
+        """
+        self._network_configuration()
+        top = self._listing("")
+        return self.completed(match_files(patterns, top, self._listing_below))
+
     def _listed_file(self, entry: FileDict) -> RemoteFile:
         """Return a file as the last listing told it, which may have left something open."""
         return self._vague.get(entry.get("name", "")) or file_of(entry, size_is_exact=True)
@@ -200,6 +212,10 @@ class DownloadInterface(Wishes):
         published = bring_home(self, file_of(rfile), SafePath(Path(file_path)))
         rfile["size"] = published.size_bytes
         return False
+
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Return a file's size, where the server can be asked for it; None: it does not tell."""
+        return remote_file.size_bytes
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; 0: nobody knows."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import click
 
 from biomaj_download.broker.dead import DeadLetters
 from biomaj_download.broker.opening import open_dead_letters
-from biomaj_download.errors import DownloadError
-from biomaj_download.exit_codes import SOME_FAILED, UNREACHABLE
+from biomaj_download.command.doors import example, failure_told
+from biomaj_download.command.place import data_option, settings_of
+from biomaj_download.command.words import printable
+from biomaj_download.exit_codes import SOME_FAILED
 from biomaj_download.inspection import summary, whole
-from biomaj_download.serving import embedded_in
-from biomaj_download.settings import load_settings
-from biomaj_download.transfer.outcome import redact
 
 #: So many digits of an id are listed, and so many make one at least: a script's empty variable
 #: would otherwise mean the only letter that there is.
@@ -28,34 +27,28 @@ LISTED_DIGITS, FEWEST_DIGITS = 12, 4
 #: A reason is cut to this in a list.
 LISTED_REASON_CHARACTERS = 200
 
-data_option = click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where `biomaj-download serve` keeps its queue (default: the broker of the settings).",
-)
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "is_all", is_flag=True, help="Every dead letter.")
 
 
-@click.group()
+@click.group(epilog=example("dead list --limit 20"))
 def dead() -> None:
     """Look after requests that can never be worked on.
 
     The service sets such a request aside, with the reason, and counts it as an error in its
     session. An ID may be shortened while it fits one letter only.
 
-    Exit codes: 0 all is well, 1 some letters were gone, 2 usage, 3 the broker cannot be reached or
-    refused.
+    A letter that is gone meanwhile counts as failed.
     """
 
 
-@dead.command("list", epilog="Example: biomaj-download dead list --limit 20")
+@dead.command("list", epilog=example("dead list --limit 20"))
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for programs.")
 @data_option
 def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
     """List dead letters, oldest first."""
-    with _failure_told():
+    with failure_told():
         letters = _open(data)
         number = letters.count()
         with closing(letters.each()) as each:
@@ -68,12 +61,12 @@ def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
     click.echo(f"{len(listed)} of {max(number, len(listed))} dead letters")
 
 
-@dead.command(epilog="Example: biomaj-download dead show 4f0c9a")
+@dead.command(epilog=example("dead show 4f0c9a"))
 @click.argument("id_", metavar="ID")
 @data_option
 def show(id_: str, data: Path | None) -> None:
     """Show all of a dead letter, as JSON, but never a password."""
-    with _failure_told():
+    with failure_told():
         letters = _open(data)
         (chosen,) = _chosen(letters, [id_])
         with closing(letters.each()) as each:
@@ -84,7 +77,7 @@ def show(id_: str, data: Path | None) -> None:
     click.echo(json.dumps(found, indent=2))
 
 
-@dead.command(epilog="Example: biomaj-download dead requeue 4f0c9a 77d1e2")
+@dead.command(epilog=example("dead requeue 4f0c9a 77d1e2"))
 @ids_argument
 @all_option
 @data_option
@@ -95,14 +88,14 @@ def requeue(ids: Sequence[str], is_all: bool, data: Path | None) -> None:
     it died, and is not counted a second time.
     """
     _check_choice(ids, is_all)
-    with _failure_told():
+    with failure_told():
         letters = _open(data)
         chosen = _chosen(letters, None if is_all else ids)
         done = letters.requeue(chosen)
     _tell("requeued", chosen, done)
 
 
-@dead.command(epilog="Example: biomaj-download dead drop --all --yes")
+@dead.command(epilog=example("dead drop --all --yes"))
 @ids_argument
 @all_option
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
@@ -112,7 +105,7 @@ def drop(ids: Sequence[str], is_all: bool, is_sure: bool, data: Path | None) -> 
     _check_choice(ids, is_all)
     if not is_sure and not sys.stdin.isatty():
         raise click.UsageError("expected --yes, as there is no terminal to ask on")
-    with _failure_told():
+    with failure_told():
         letters = _open(data)
         chosen = _chosen(letters, None if is_all else ids)
         if not is_sure:
@@ -121,18 +114,8 @@ def drop(ids: Sequence[str], is_all: bool, is_sure: bool, data: Path | None) -> 
     _tell("dropped", chosen, done)
 
 
-@contextmanager
-def _failure_told() -> Iterator[None]:
-    try:
-        yield
-    except DownloadError as error:
-        click.echo(f"failed: {redact(str(error))}", err=True)
-        sys.exit(UNREACHABLE)
-
-
 def _open(data: Path | None) -> DeadLetters:
-    settings = load_settings()
-    return open_dead_letters(settings if data is None else embedded_in(data, settings))
+    return open_dead_letters(settings_of(data))
 
 
 def _check_choice(ids: Sequence[str], is_all: bool) -> None:
@@ -167,12 +150,7 @@ def _meant(prefix: str, ids: Collection[str]) -> str:
 def _line(entry: Mapping[str, Any]) -> str:
     whose = f"{entry['bank'] or '-'}/{entry['session'] or '-'}"
     text = f"{entry['died_at'] or '-':25}  {whose}  {entry['reason'] or '-'}"
-    return f"{entry['id'][:LISTED_DIGITS]}  {_printable(text[:LISTED_REASON_CHARACTERS])}"
-
-
-def _printable(text: str) -> str:
-    """Return text that cannot command the terminal: others wrote it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{entry['id'][:LISTED_DIGITS]}  {printable(text[:LISTED_REASON_CHARACTERS])}"
 
 
 def _tell(done_what: str, chosen: Collection[str], done: Collection[str]) -> None:

@@ -202,7 +202,7 @@ def test_nothing_is_done_when_one_id_is_unknown_or_too_short_or_none_is_named(
 
 
 def test_an_id_that_fits_several_letters_is_refused(die, run, settings, monkeypatch):
-    monkeypatch.setattr("biomaj_download.cli_dead.FEWEST_DIGITS", 1)
+    monkeypatch.setattr("biomaj_download.command.dead.FEWEST_DIGITS", 1)
     ids = die(*(b"%d" % number for number in range(17)))
     firsts = [id_[0] for id_ in ids]
     ambiguous = next(digit for digit in firsts if firsts.count(digit) > 1)
@@ -261,10 +261,3 @@ def test_a_data_directory_without_a_queue_is_named(tmp_path):
     assert result.exit_code == 3
     assert "expected a queue file, there is none" in result.stderr
     assert not (tmp_path / "typo").exists()
-
-
-@pytest.mark.parametrize("command", ["list", "show", "requeue", "drop"])
-def test_each_command_shows_an_example(command):
-    help_text = CliRunner().invoke(main, ["dead", command, "--help"]).output
-
-    assert f"Example: biomaj-download dead {command}" in help_text

@@ -1,0 +1,106 @@
+"""The command `biomaj-download submit`: have a running service download."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from biomaj_download.client.operations import operations_of
+from biomaj_download.command.addresses import (
+    Address,
+    file_downloader,
+    read_address,
+    tree_downloader,
+)
+from biomaj_download.command.doors import example, json_option, options_option
+from biomaj_download.command.place import url_option
+from biomaj_download.command.sessions import opened
+from biomaj_download.command.sync import find_files
+from biomaj_download.command.watching import Watching
+from biomaj_download.command.words import files_text
+from biomaj_download.download.filedict import dict_of
+from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.errors import NoMatch
+from biomaj_download.exit_codes import BY_SIGNAL
+from biomaj_download.message import downmessage_pb2 as wire
+
+
+@click.command(
+    epilog=example("submit blast https://ftp.ncbi.nlm.nih.gov/blast/db/taxdb.tar.gz -d /db/blast")
+)
+@click.argument("bank")
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option(
+    "-d",
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Where the files go, on the hosts of the service.",
+)
+@click.option(
+    "-m",
+    "--match",
+    "patterns",
+    multiple=True,
+    metavar="REGEX",
+    help="URL is a directory: submit the files below it that fit, as `sync` takes them.",
+)
+@click.option("--detach", "is_detached", is_flag=True, help="Do not wait for the end.")
+@options_option
+@url_option
+@json_option
+def submit(
+    bank: str,
+    urls: Sequence[str],
+    directory: Path,
+    patterns: Sequence[str],
+    is_detached: bool,
+    options: Mapping[str, str],
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """Have a service download files, and follow it.
+
+    Opens a session of BANK, as BioMAJ does, hands a request for each file over, and waits like
+    `watch`. Accounts as for `get`: they go to the service with the requests.
+    """
+    with opened(url) as service:
+        downloaders = [_downloader(read_address(each), patterns, options) for each in urls]
+        session = service.open_session(bank)
+        number = service.submit(_operations(downloaders, bank, session, directory))
+        service.expect(bank, session, number)
+        click.echo(f"submitted {files_text(number)}: {bank}/{session}", err=as_json)
+        code = 0
+        if not is_detached:
+            watching = Watching(service, bank, session, as_json=as_json, expected=number)
+            code = watching.run()
+            if code < BY_SIGNAL:
+                service.cancel(bank, session)  # all is told: nobody will ask for it any more
+    sys.exit(code)
+
+
+def _downloader(
+    address: Address, patterns: Sequence[str], options: Mapping[str, str]
+) -> DownloadInterface:
+    """Return a downloader that has the files of an address to download."""
+    if not patterns:
+        return file_downloader(address, options)
+    downloader = tree_downloader(address, options)
+    files = find_files(address, patterns, options)
+    if not files:
+        raise NoMatch(f"{address.url}: no file matches {', '.join(map(repr, patterns))}")
+    downloader.set_files_to_download([dict_of(file) for file in files])
+    return downloader
+
+
+def _operations(
+    downloaders: Sequence[DownloadInterface], bank: str, session: str, directory: Path
+) -> Iterator[wire.Operation]:
+    for downloader in downloaders:
+        config = {"remote.dir": downloader.rootdir}
+        yield from operations_of(
+            config, downloader, bank=bank, session=session, local_dir=str(directory.absolute())
+        )

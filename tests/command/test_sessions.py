@@ -1,0 +1,165 @@
+"""Commands that ask a running service, which is the embedded one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from biomaj_download.command.service import Service
+from biomaj_download.errors import OptionError
+from tests.command.conftest import COMMAND
+from tests.servers.faulty_http import Answer
+from tests.servers.process import free_port
+
+ONCE = ("-o", "stop_condition=stop_after_attempt(1)")
+
+
+@pytest.fixture
+def halting(faulty_http) -> str:
+    """The address of a file that stops in its middle."""
+    body = b"x" * 200_000
+    return faulty_http.add("/db/halting.dat", Answer(body=body, stall_after=100_000))
+
+
+def session_in(output: str) -> str:
+    """Return the session that `submit` named."""
+    return output.split("bank/")[1].split(maxsplit=1)[0]
+
+
+def test_submit_has_the_service_download_and_follows_it(run, service, tree, url, tmp_path):
+    result = run("submit", "bank", url, "--match", "**/*", "-d", tmp_path / "home", *ONCE)
+
+    assert result.exit_code == 0, result.output
+    assert "submitted 3 files: bank/" in result.stdout
+    assert "3 of 3 done, 0 failed" in result.stdout
+    assert (tmp_path / "home/sub/deep/c d.dat").read_bytes() == b"d" * 300
+
+
+def test_submit_ends_with_1_if_a_file_failed(run, service, nginx, tree, url, tmp_path):
+    result = run("submit", "bank", f"{url}a.dat", f"{url}no.dat", "-d", tmp_path / "home", *ONCE)
+
+    assert result.exit_code == 1, result.output
+    assert "1 of 2 done, 1 failed" in result.stdout
+    assert (tmp_path / "home/a.dat").exists()
+
+
+def test_submit_that_is_detached_leaves_its_session_to_others(run, service, tree, url, tmp_path):
+    submitted = run("submit", "bank", f"{url}a.dat", "-d", tmp_path / "home", "--detach", *ONCE)
+    session = session_in(submitted.output)
+
+    for _ in range(100):
+        result = run("status", "bank", session)
+        if "1 done" in result.stdout or "1 of 1 done" in result.stdout:
+            break
+        time.sleep(0.1)
+
+    assert result.exit_code == 0, result.output
+    assert f"bank/{session}" in result.stdout
+
+
+def test_cancel_ends_what_runs(run, service, halting, faulty_http, tmp_path):
+    submitted = run("submit", "bank", halting, "-d", tmp_path / "home", "--detach")
+    session = session_in(submitted.output)
+
+    refused = run("cancel", "bank", session)
+    result = run("cancel", "bank", session, "--yes")
+
+    assert refused.exit_code == 2
+    assert "--yes" in refused.stderr
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"cancelled: bank/{session}\n"
+    with pytest.raises(OptionError):
+        Service(service, None).session("bank", session)
+
+
+def test_cancel_asks_on_a_terminal(on_terminal, run, service, halting, tmp_path):
+    session = session_in(run("submit", "bank", halting, "-d", tmp_path, "--detach").output)
+    terminal = on_terminal("cancel", "bank", session)
+
+    terminal.read_until("[y/N]: ")
+    terminal.type("n\n")
+    terminal.read_to_the_end()
+
+    assert terminal.process.returncode == 1
+    assert Service(service, None).session("bank", session)["session"] == session
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_session(on_terminal, run, service, halting, tmp_path):
+    session = session_in(run("submit", "bank", halting, "-d", tmp_path, "--detach").output)
+    terminal = on_terminal("watch", "bank", session)
+
+    terminal.read_until(f"bank/{session}")
+    terminal.process.send_signal(signal.SIGINT)
+    text = terminal.read_to_the_end()
+
+    assert terminal.process.returncode == 128 + signal.SIGINT
+    assert "the session goes on" in text
+    assert Service(service, None).session("bank", session)["session"] == session
+
+
+def test_an_unknown_session_is_named(run, service):
+    result = run("watch", "bank", "00000000-0000-4000-8000-000000000000")
+
+    assert result.exit_code == 2
+    assert "session" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("watch", "b"),
+        ("cancel", "b", "--yes"),
+        ("submit", "b", "http://h/f", "-d", "/x"),
+    ],
+)
+def test_a_service_that_is_not_there_is_a_code_of_its_own(run, monkeypatch, words):
+    monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", f"http://127.0.0.1:{free_port()}")
+
+    result = run(*words)
+
+    assert result.exit_code == 3
+    assert "does not answer; start it by `biomaj-download serve`" in result.stderr
+
+
+def test_status_in_json_is_for_programs(run, service, halting, tmp_path):
+    session = session_in(run("submit", "bank", halting, "-d", tmp_path, "--detach").output)
+
+    result = run("status", "bank", session, "--json")
+
+    assert json.loads(result.stdout)["session"] == session
+
+
+def test_watch_bears_a_service_that_is_away_for_a_while(on_terminal, tmp_path):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with process_of("serve", "--port", port, "--data", tmp_path / "data"):
+        service = Service(address, None)
+        session = service.open_session("bank")
+        service.expect("bank", session, 1)
+        terminal = on_terminal("watch", "bank", session, "--url", address)
+        terminal.read_until(f"bank/{session}")
+    text = terminal.read_until("asking again")
+    with process_of("serve", "--port", port, "--data", tmp_path / "data"):
+        terminal.process.send_signal(signal.SIGINT)
+        text = terminal.read_to_the_end()
+
+    assert "does not answer" in text
+    assert terminal.process.returncode == 128 + signal.SIGINT
+
+
+@contextmanager
+def process_of(*words: object) -> Iterator[None]:
+    """Have a command run that says in a line when it is ready."""
+    process = subprocess.Popen([*COMMAND, *map(str, words)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process, process.stdout:
+        process.stdout.readline()
+        yield
+        process.kill()
