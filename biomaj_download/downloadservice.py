@@ -21,13 +21,13 @@ from biomaj_download.crew import Crew
 from biomaj_download.discovery import register_consumer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import DownloadError
+from biomaj_download.errors import ConfigError, DownloadError
 from biomaj_download.exporter import serve_metrics
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
 from biomaj_download.metrics import ConsumerMetrics
-from biomaj_download.observer import Observer
+from biomaj_download.observer import Observer, Observers
 from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
@@ -70,6 +70,9 @@ class DownloadService:
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
         listen = self.settings.metrics.listen
         self._metrics = ConsumerMetrics(CollectorRegistry()) if listen else None
+        self._observers = [] if self._metrics is None else [self._metrics.observer]
+        self._on_close = ExitStack()
+        self._trace()
         self._reporter = Reporter(self.settings, self._metrics)
         self._activity: Activity | None = None
         self._worker = Worker(
@@ -84,7 +87,6 @@ class DownloadService:
         )
         # A signal handler may put into this one while its own thread waits in `get`.
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
-        self._on_close = ExitStack()
         self._closed = False
         self._failure: Exception | None = None
 
@@ -93,8 +95,24 @@ class DownloadService:
         self._activity = open_activity(self.settings)
         return ActivityTeller(self._activity, slots=self.settings.worker.slots, held=held)
 
+    def _trace(self) -> None:
+        """Have jobs traced, where that is configured."""
+        endpoint = self.settings.tracing.endpoint
+        if endpoint is None:
+            return
+        try:
+            # Libraries of an extra, which most sites do not have.
+            from biomaj_download.tracing import otlp_tracing  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                "tracing.endpoint: expected the libraries of `pip install 'biomaj_download[otel]'`"
+            ) from error
+        tracing = otlp_tracing(endpoint, queue=self.settings.rabbitmq.queue)
+        self._on_close.callback(tracing.close)
+        self._observers.append(tracing.observer)
+
     def _observer(self, job: Job) -> Observer:
-        return Observer() if self._metrics is None else self._metrics.observer(job)
+        return Observers([observe(job) for observe in self._observers])
 
     # The consumer.
 

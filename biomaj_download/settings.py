@@ -120,6 +120,12 @@ class MetricsSettings(Section):
     listen: Annotated[str, Field(pattern=r"^([^:\s]+|\[[0-9a-fA-F:]+\]):\d{1,5}$")] | None = None
 
 
+class TracingSettings(Section):
+    """Where spans go by OTLP over HTTP (`http://collector:4318`); unset: nowhere."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
+
+
 class TlsSettings(Section):
     """Key and certificate files of the web interface."""
 
@@ -203,6 +209,7 @@ class Settings(BaseModel):
     consul: ConsulSettings = ConsulSettings()
     web: WebSettings = WebSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     tls: TlsSettings = TlsSettings()
     worker: WorkerSettings = WorkerSettings()
     transfer: TransferSettings = TransferSettings()

@@ -39,7 +39,7 @@ FLOORS = (
     ("transfer.digests", "transfer.kept"),
     ("transfer.partial",),
     ("broker.base", "message", "publish", "settings", "store.base"),
-    ("metrics", "transfer.outcome", "transfer.request"),
+    ("metrics", "tracing", "transfer.outcome", "transfer.request"),
     (
         "broker",
         "discovery",
