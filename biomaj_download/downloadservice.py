@@ -112,7 +112,8 @@ class DownloadService:
         self._observers.append(tracing.observer)
 
     def _observer(self, job: Job) -> Observer:
-        return Observers([observe(job) for observe in self._observers])
+        observers = [observe(job) for observe in self._observers]
+        return Observers(observers) if observers else Observer()
 
     # The consumer.
 
