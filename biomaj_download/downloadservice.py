@@ -121,6 +121,10 @@ class DownloadService:
         """Do what one process does for all: answer Consul and Prometheus, where configured."""
         if (deregister := register_consumer(self.settings)) is not None:
             self._on_close.callback(deregister)
+        self.serve_metrics()
+
+    def serve_metrics(self) -> None:
+        """Serve figures of our own, where that is configured."""
         if self._metrics is not None and self.settings.metrics.listen:
             self._on_close.callback(serve_metrics(self._metrics, self.settings.metrics.listen))
 

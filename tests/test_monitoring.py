@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from prometheus_client import CollectorRegistry
 
 from biomaj_download.broker.rabbitmq import RabbitmqBroker
+from biomaj_download.exporter import serve_metrics
 from biomaj_download.job import Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import new_operation
 from biomaj_download.metrics import MOST_BANKS, MOST_HOSTS, ConsumerMetrics
-from biomaj_download.settings import RabbitmqSettings, RedisSettings
+from biomaj_download.serving import EmbeddedService
+from biomaj_download.settings import MetricsSettings, RabbitmqSettings, RedisSettings, Settings
 from biomaj_download.store.redis import RedisStore
 from biomaj_download.supervisor import STARTED_SECONDS
 from tests.exposition import samples
@@ -195,6 +200,34 @@ def test_what_a_process_counted_outlives_it_but_not_what_it_was_at(site, faulty_
         consumer.stop()
         assert consumer.last_exit_code == 0
         assert list(consumer.temporary.iterdir()) == []
+
+
+def test_the_embedded_service_serves_its_figures_too(tmp_path):
+    listen = f"127.0.0.1:{free_port()}"
+    settings = Settings(metrics=MetricsSettings(listen=listen))
+    service = EmbeddedService(settings, tmp_path, host="127.0.0.1", port=0)
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        for _ in poll(30):
+            with suppress(requests.ConnectionError):
+                figures = samples(requests.get(f"http://{listen}/metrics", timeout=10).text)
+                if figures["biomaj_download_amqp_connected"]:
+                    break
+        assert figures["biomaj_download_amqp_connected"] == 1
+        assert figures["biomaj_download_build_info"] == 1
+    finally:
+        service.stop()
+        running.join()
+
+
+def test_a_port_that_is_taken_costs_the_figures_alone(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        serve_metrics(ConsumerMetrics(CollectorRegistry()), listen)()
+
+    assert "metrics not served" in caplog.text
 
 
 def test_banks_and_hosts_are_told_apart_up_to_a_number():
