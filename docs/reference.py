@@ -1,6 +1,7 @@
-"""Tables that the code makes, for the documentation; mkdocs calls `on_page_markdown`.
+"""What the documentation takes from elsewhere; mkdocs calls `on_page_markdown`.
 
-In: a page with a line `<!-- table: NAME -->`.  Out: the page with that table in its place.
+In: a page with lines `<!-- table: NAME -->` and `<!-- readme: HEADING -->`.  Out: the page with a
+table that the code makes, or the text below a heading of README, in their places.
 """
 
 from __future__ import annotations
@@ -119,11 +120,28 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
 }
 
 
+def readme(heading: str) -> str:
+    """Return the text below a heading of README, without links, which lead into the repository.
+
+    Raises:
+        KeyError: there is no such heading.
+    """
+    text = (ROOT / "README.md").read_text()
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise KeyError(f"README.md: expected a heading {heading!r}")
+    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", found[1]).strip()
+
+
+def table(name: str) -> str:
+    """Return a table that the code makes."""
+    head, rows = TABLES[name]
+    return head + "\n".join(rows())
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the tables in."""
-
-    def made(found: re.Match[str]) -> str:
-        head, rows = TABLES[found[1]]
-        return head + "\n".join(rows())
-
-    return re.sub(r"<!-- table: ([\w-]+) -->", made, markdown)
+    """Put in what the page asks for."""
+    makers = {"table": table, "readme": readme}
+    return re.sub(
+        r"<!-- (table|readme): (.+) -->", lambda found: makers[found[1]](found[2]), markdown
+    )

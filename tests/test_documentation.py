@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import yaml
 
 from biomaj_download.download.registry import PROTOCOLS, downloader_class
 from biomaj_download.settings import Settings, load_settings
+from tests.command.test_readme import read_words
 from tests.servers.mirror import HOSTS, Mirrors
 from tests.servers.process import free_port
 
@@ -68,7 +70,7 @@ def test_the_documentation_is_built_and_asks_for_nothing_from_elsewhere(tmp_path
     html = "".join(page.read_text() for page in tmp_path.rglob("*.html"))
     assert re.findall(r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//[^"]+', html) == []
     assert re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect)"[^>]+href="https?:', html) == []
-    assert "<!-- table:" not in html
+    assert re.search("<!-- (table|readme):", html) is None
     for said in ("biomaj_download_host_slots", "checksum", "low_speed_time", "stalled"):
         assert said in html
 
@@ -110,6 +112,13 @@ def test_banks_are_right(page):
         assert {f"options.{name}" for name in names} <= values.keys()
         downloader = downloader_class(protocol)(protocol, values["server"], values["remote.dir"])
         downloader.set_options({name: values[f"options.{name}"] for name in names})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_within_a_line_can_be_read(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in re.findall(r"`biomaj-download ([^`]+)`", (DOCS / page).read_text()):
+        read_words(shlex.split(words))
 
 
 @pytest.fixture(scope="module")
