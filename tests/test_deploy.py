@@ -92,6 +92,23 @@ def command_of(service: str) -> list[str]:
     return [str(TOOLS / Path(words[0]).name), *words[1:]]
 
 
+#: As ProtectSystem=strict, PrivateTmp and CapabilityBoundingSet= have it: a machine that can be
+#: written nowhere but in one directory, by a root without its rights.
+CONFINE = """
+mount --make-rprivate /
+mount --bind "$0" "$0"
+mount -o remount,bind,ro /
+exec setpriv --no-new-privs --bounding-set -all --inh-caps -all "$@"
+"""
+
+
+def confined(command: list[str], writable: Path) -> list[str]:
+    """Return a command that runs it as its unit would, as far as can be had without systemd."""
+    if os.geteuid() != 0:
+        return command
+    return ["unshare", "--mount", "sh", "-ec", CONFINE, str(writable), *command]
+
+
 @contextmanager
 def started(command: list[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a service in a process group of its own, which ends with the context."""
@@ -125,12 +142,17 @@ def config(rabbitmq, redis_server, tmp_path) -> str:
 
 
 def test_the_consumers_unit_tells_that_it_is_ready_lives_and_stops(config, tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
     with (
         Systemd() as systemd,
         started(
-            command_of(SERVICES[0]),
+            confined(command_of(SERVICES[0]), state),
             BIOMAJ_CONFIG=config,
-            STATE_DIRECTORY=str(tmp_path),
+            BIOMAJ_METRICS_LISTEN=f"127.0.0.1:{free_port()}",
+            BIOMAJ_WORKER_PROCESSES="2",
+            STATE_DIRECTORY=str(state),
+            TMPDIR=str(state),
             **systemd.environment(watchdog_seconds=2),
         ) as process,
     ):
@@ -141,19 +163,22 @@ def test_the_consumers_unit_tells_that_it_is_ready_lives_and_stops(config, tmp_p
         assert process.wait(30) == 0
 
 
-def test_the_webs_unit_takes_its_port_from_the_socket(config):
+def test_the_webs_unit_takes_its_port_from_the_socket(config, tmp_path):
     activate = shutil.which("systemd-socket-activate")
     if activate is None:
         pytest.skip("systemd-socket-activate is missing")
     port = free_port()
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     with Systemd() as systemd:
-        passed = [
-            word
-            for name, value in {**systemd.environment(), "BIOMAJ_CONFIG": config}.items()
-            for word in ("-E", f"{name}={value}")
-        ]
+        environment = {
+            **systemd.environment(),
+            "BIOMAJ_CONFIG": config,
+            "TMPDIR": str(temporary),
+        }
+        passed = [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
         activated = [activate, "-l", f"127.0.0.1:{port}", *passed, *command_of(SERVICES[1])]
-        with started(activated) as process:
+        with started(confined(activated, temporary)) as process:
             for _ in poll(30):
                 with suppress(requests.ConnectionError):
                     answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
