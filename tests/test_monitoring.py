@@ -43,6 +43,8 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 QUEUE = "biomajdownload"
 FILES = 30
 MEBIBYTE = 1024 * 1024
+#: A file is tried again at once, and once.
+SOON = {"stop_condition": "stop_after_attempt(2)", "wait_policy": "wait_none"}
 
 
 class Site:
@@ -72,6 +74,7 @@ class Site:
                 operation = new_operation(
                     Kind.DOWNLOAD, bank=bank, session=session, local_dir=str(self._home)
                 )
+                operation.download.options.update(SOON)
                 remote = operation.download.remote_file
                 remote.protocol = wire.DownloadFile.HTTP
                 remote.server = f"{server.host}:{server.port}"
@@ -94,6 +97,7 @@ def observed_rabbitmq(start_server) -> tuple[RabbitmqServer, str]:
     def make() -> RabbitmqServer:
         server = RabbitmqServer(
             more_config=f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}\n"
+            "collect_statistics_interval = 1000\n"
         )
         (server.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
         return server
