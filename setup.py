@@ -43,10 +43,12 @@ setup(
     extras_require={
         "bench": requirements("requirements-bench.txt"),
         "demo": requirements("requirements-demo.txt"),
+        "otel": requirements("requirements-otel.txt"),
         "test": [
             *requirements("requirements-test.txt"),
             *requirements("requirements-bench.txt"),
             *requirements("requirements-demo.txt"),
+            *requirements("requirements-otel.txt"),
         ],
     },
     entry_points={"console_scripts": ["biomaj-download = biomaj_download.cli:main"]},

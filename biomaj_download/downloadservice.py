@@ -7,20 +7,27 @@ import logging.config
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from queue import SimpleQueue
+
+from prometheus_client import CollectorRegistry
 
 from biomaj_download.activity import ActivityTeller
 from biomaj_download.admission import Admission
 from biomaj_download.broker.base import Broker
+from biomaj_download.broker.counted import CountedBroker
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.crew import Crew
 from biomaj_download.discovery import register_consumer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import DownloadError
+from biomaj_download.errors import ConfigError, DownloadError
+from biomaj_download.exporter import serve_metrics
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
+from biomaj_download.metrics import ConsumerMetrics
+from biomaj_download.observer import Observer, Observers
 from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
@@ -61,7 +68,12 @@ class DownloadService:
         shared.set_up(self.settings.transfer)
         self._store = store or open_store(self.settings)
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
-        self._reporter = Reporter(self.settings)
+        listen = self.settings.metrics.listen
+        self._metrics = ConsumerMetrics(CollectorRegistry()) if listen else None
+        self._observers = [] if self._metrics is None else [self._metrics.observer]
+        self._on_close = ExitStack()
+        self._trace()
+        self._reporter = Reporter(self.settings, self._metrics)
         self._activity: Activity | None = None
         self._worker = Worker(
             self._store,
@@ -70,11 +82,11 @@ class DownloadService:
             is_durable=self.settings.storage.fsync,
             reserve_bytes=self.settings.storage.reserve_bytes,
             max_deliveries=self.settings.worker.max_deliveries,
+            observe=self._observer,
             tell=self._tell if self._broker is not None else None,
         )
         # A signal handler may put into this one while its own thread waits in `get`.
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
-        self._deregister: Callable[[], None] | None = None
         self._closed = False
         self._failure: Exception | None = None
 
@@ -83,11 +95,38 @@ class DownloadService:
         self._activity = open_activity(self.settings)
         return ActivityTeller(self._activity, slots=self.settings.worker.slots, held=held)
 
+    def _trace(self) -> None:
+        """Have jobs traced, where that is configured."""
+        endpoint = self.settings.tracing.endpoint
+        if endpoint is None:
+            return
+        try:
+            # Libraries of an extra, which most sites do not have.
+            from biomaj_download.tracing import otlp_tracing  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                "tracing.endpoint: expected the libraries of `pip install 'biomaj_download[otel]'`"
+            ) from error
+        tracing = otlp_tracing(endpoint, queue=self.settings.rabbitmq.queue)
+        self._on_close.callback(tracing.close)
+        self._observers.append(tracing.observer)
+
+    def _observer(self, job: Job) -> Observer:
+        observers = [observe(job) for observe in self._observers]
+        return Observers(observers) if observers else Observer()
+
     # The consumer.
 
     def supervise(self) -> None:
-        """Register with Consul, where that is configured, and answer its health checks."""
-        self._deregister = register_consumer(self.settings)
+        """Do what one process does for all: answer Consul and Prometheus, where configured."""
+        if (deregister := register_consumer(self.settings)) is not None:
+            self._on_close.callback(deregister)
+        self.serve_metrics()
+
+    def serve_metrics(self) -> None:
+        """Serve figures of our own, where that is configured."""
+        if self._metrics is not None and self.settings.metrics.listen:
+            self._on_close.callback(serve_metrics(self._metrics, self.settings.metrics.listen))
 
     def wait_for_messages(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
         """Work on messages until `stop` is called; then finish what the grace period allows.
@@ -100,7 +139,7 @@ class DownloadService:
         slots = self.settings.worker.slots
         broker = self._opened_broker()
         crew = Crew(slots, self._worker.handle)
-        admission = self._worker.admission(broker, crew.hand_over)
+        admission = self._worker.admission(self._counted(broker), crew.hand_over)
         consuming = threading.Thread(
             target=self._consume, args=(broker, admission, on_turn), name="broker"
         )
@@ -124,13 +163,26 @@ class DownloadService:
 
     def _consume(self, broker: Broker, admission: Admission, on_turn: Callable[[], object]) -> None:
         """Consume until told to stop; a broker that gives up ends the service, and is told."""
+
+        def turn() -> None:
+            on_turn()
+            if self._metrics is not None:
+                self._metrics.observe_turn(
+                    is_connected=broker.is_connected(),
+                    slots=[(host.name, host.limit) for host in shared.hosts()],
+                )
+
         try:
-            broker.consume(admission.arrive, slots=self.settings.worker.slots, on_turn=on_turn)
+            broker.consume(admission.arrive, slots=self.settings.worker.slots, on_turn=turn)
         except Exception as error:
             log.exception("consuming ended")
             self._failure = error
         finally:
             self.stop()
+
+    def _counted(self, broker: Broker) -> Broker:
+        metrics = self._metrics
+        return broker if metrics is None else CountedBroker(broker, metrics.observe_settlement)
 
     def stop(self) -> None:
         """Ask `wait_for_messages` to end; may be called from a signal handler."""
@@ -142,8 +194,7 @@ class DownloadService:
             return
         self._closed = True
         self.stop()
-        if self._deregister is not None:
-            self._deregister()
+        self._on_close.close()
         self._worker.stop()
         self._worker.close()
         self._reporter.close()

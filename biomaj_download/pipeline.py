@@ -21,6 +21,7 @@ from biomaj_download.errors import (
 )
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.meter import Meter
+from biomaj_download.observer import Observer
 from biomaj_download.publish import SafePath, make_directory, modification_time, publish
 from biomaj_download.transfer.partial import Part, remove_part
 from biomaj_download.verify import Checks, tasks, verify
@@ -35,6 +36,7 @@ class Fetcher(Protocol):
     reserve_bytes: int
     cancellation: Cancellation
     meter: Meter
+    observer: Observer
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; 0: nobody knows."""
@@ -94,6 +96,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             part.follow(tasks(checks, path.name))
             transferred = downloader.fetch(remote_file, part)
             downloader.meter.end()
+            downloader.observer.resumed(part.resumed_bytes)
             verify(part, transferred, remote_file, checks, name=path.name)
             cancellation.look_and_check()
             modified_at = modification_time(remote_file, transferred)

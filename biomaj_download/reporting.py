@@ -1,7 +1,8 @@
 """Tell the web interface how files ended, so that Prometheus can scrape it there.
 
 Entries are collected and posted about once a second, many at a time: never one request a file.
-A web interface that is away costs its reports, and nothing else.
+A web interface that is away costs its reports, and nothing else. A consumer that serves its own
+figures posts none: whoever adds up both would count each file twice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import requests
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
+from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.settings import Settings
 
 log = logging.getLogger("biomaj.download.reporting")
@@ -29,16 +31,20 @@ _TIMEOUT_SECONDS = 10
 
 
 class Reporter:
-    """Collects how files ended; `ended` may be called from any thread."""
+    """Collects how files ended; `ended` may be called from any thread.
 
-    def __init__(self, settings: Settings) -> None:
+    `metrics`: to count on, instead of telling the web interface.
+    """
+
+    def __init__(self, settings: Settings, metrics: ConsumerMetrics | None = None) -> None:
+        self._metrics = metrics
         endpoint = settings.web.local_endpoint_download or settings.web.local_endpoint
         self._url = f"{endpoint.rstrip('/')}/api/download/metrics" if endpoint else None
         self._entries: deque[dict[str, Any]] = deque(maxlen=MOST_ENTRIES_KEPT)
         self._callbacks: list[Callable[[str, Sequence[FileDict]], object]] = []
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        if self._url and settings.prometheus:
+        if self._url and settings.prometheus and metrics is None:
             self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
             self._thread.start()
 
@@ -53,7 +59,11 @@ class Reporter:
                 callback(job.bank, files)
             except Exception:  # it is anybody's, and the file is there all the same
                 log.exception("callback failed bank=%s", job.bank)
-        if self._thread is None or job.kind is Kind.LIST:
+        if job.kind is Kind.LIST:
+            return
+        if self._metrics is not None:
+            _count(self._metrics, job, files, error)
+        if self._thread is None:
             return
         if error is not None:
             self._entries.append({"bank": job.bank, "host": job.server, "error": error.code})
@@ -91,3 +101,16 @@ class Reporter:
             except requests.RequestException as error:
                 log.warning("metrics not posted entries=%d error=%s", len(batch), error)
                 return
+
+
+def _count(
+    metrics: ConsumerMetrics, job: Job, files: Sequence[FileDict], error: DownloadError | None
+) -> None:
+    if error is not None:
+        metrics.observe_error(job.bank, error.code)
+    for file in files:
+        size_bytes = file["size"] or 0
+        metrics.observe_size(job.protocol, size_bytes)
+        metrics.observe_download(
+            job.bank, job.server, size_bytes=size_bytes, seconds=file["download_time"]
+        )

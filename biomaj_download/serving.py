@@ -45,6 +45,7 @@ class EmbeddedService:
         """Serve until `stop`; call `on_turn` often, as long as the workers' loop does not hang."""
         web = threading.Thread(target=self._server.run, name="web", daemon=True)
         web.start()
+        self._service.serve_metrics()
         try:
             self._service.wait_for_messages(on_turn=on_turn)
         finally:

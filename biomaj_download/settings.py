@@ -114,6 +114,18 @@ class WebSettings(Section):
     local_endpoint_download: str | None = None
 
 
+class MetricsSettings(Section):
+    """Where a consumer serves its own figures (host:port); unset: nowhere, the web has them."""
+
+    listen: Annotated[str, Field(pattern=r"^([^:\s]+|\[[0-9a-fA-F:]+\]):\d{1,5}$")] | None = None
+
+
+class TracingSettings(Section):
+    """Where spans go by OTLP over HTTP (`http://collector:4318`); unset: nowhere."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
+
+
 class TlsSettings(Section):
     """Key and certificate files of the web interface."""
 
@@ -196,6 +208,8 @@ class Settings(BaseModel):
     store: StoreSettings = StoreSettings()
     consul: ConsulSettings = ConsulSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     tls: TlsSettings = TlsSettings()
     worker: WorkerSettings = WorkerSettings()
     transfer: TransferSettings = TransferSettings()

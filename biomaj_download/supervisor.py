@@ -11,16 +11,19 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, MutableSequence
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 from typing import Any
 
 from biomaj_download.downloadservice import DownloadService
 from biomaj_download.errors import ConfigError
+from biomaj_download.metrics import forget_process, share_counts
 from biomaj_download.notify import Notifier
 from biomaj_download.settings import Settings, load_settings
 from biomaj_download.signals import STOP_SIGNALS, obey_stop_signals
@@ -53,7 +56,12 @@ def run(settings: Settings) -> int:
     if number == 1:
         consume_alone(settings, notifier)
         return 0
-    return Supervisor(share(settings, number), number, notifier).run()
+    supervisor = Supervisor(share(settings, number), number, notifier)
+    if settings.metrics.listen is None:
+        return supervisor.run()
+    with tempfile.TemporaryDirectory(prefix="biomaj-download-metrics-") as folder:
+        share_counts(Path(folder))
+        return supervisor.run()
 
 
 def processes(settings: Settings, *, cores: int) -> int:
@@ -231,6 +239,8 @@ class Supervisor:
                 log.error("process did not start name=%s code=%s", child.name, child.exitcode)
                 self._stop()
             else:
+                if self._settings.metrics.listen is not None:
+                    forget_process(child.pid or 0)
                 log.error("process died, restarted name=%s code=%s", child.name, child.exitcode)
                 self._start(index)
                 self._restarts += 1

@@ -22,6 +22,7 @@ from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import Cancelled, DownloadError, MessageError
 from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import UnreadableMessage, encode_file_list
+from biomaj_download.observer import Observer
 from biomaj_download.outbox import Outbox
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
@@ -51,7 +52,8 @@ class Result:
 class Worker:
     """Works on tasks and jobs; may be called from many threads at once.
 
-    `tell`: makes what tells people of the work; None: nobody is told.
+    `tell`: makes what tells people of the work; None: nobody is told. `observe`: makes what hears
+    of a job.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class Worker:
         reserve_bytes: int = StorageSettings().reserve_bytes,
         max_deliveries: int = WorkerSettings().max_deliveries,
         tell: Callable[[Callable[[], Sequence[Message]]], ActivityTeller] | None = None,
+        observe: Callable[[Job], Observer] = lambda _job: Observer(),
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
+        self._observe = observe
         self._reporter = reporter
         self._is_durable = is_durable
         self._reserve_bytes = reserve_bytes
@@ -171,21 +175,24 @@ class Worker:
         Raises:
             Stopped: the process stops, or another one writes the file.
         """
+        observer = self._observe(job)
         try:
-            downloader = open_downloader(job)
-            downloader.is_durable = self._is_durable
-            downloader.reserve_bytes = self._reserve_bytes
-            if message is not None:
-                self._watch.begin(message, downloader.cancellation)
-                if self._teller is not None:
-                    self._teller.begin(message.holder, job, downloader.meter)
-            if job.kind is Kind.LIST:
-                return _listed(downloader, job.matches)
-            downloader.bring_all(job.local_dir)
-            return Result(
-                files=downloader.files_to_download,
-                changed_directories=frozenset(downloader.changed_directories),
-            )
+            with observer.job():
+                downloader = open_downloader(job)
+                downloader.is_durable = self._is_durable
+                downloader.reserve_bytes = self._reserve_bytes
+                downloader.observer = observer
+                if message is not None:
+                    self._watch.begin(message, downloader.cancellation)
+                    if self._teller is not None:
+                        self._teller.begin(message.holder, job, downloader.meter)
+                if job.kind is Kind.LIST:
+                    return _listed(downloader, job.matches)
+                downloader.bring_all(job.local_dir)
+                return Result(
+                    files=downloader.files_to_download,
+                    changed_directories=frozenset(downloader.changed_directories),
+                )
         except Cancelled as error:
             if downloader.cancellation.why is not Why.UNWANTED:
                 raise Stopped from error

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import configparser
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,6 @@ from biomaj_download.settings import (
 
 ROOT = Path(biomaj_download.__file__).parent.parent
 EXAMPLE = ROOT / "config.yml.example"
-UNIT = ROOT / "deploy" / "systemd" / "biomaj-download@.service"
 
 
 def test_changes_open_with_this_version():
@@ -79,25 +76,3 @@ def test_the_schema_is_imported_without_the_libraries_of_the_service():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"pika", "pycurl", "pydantic", "redis", "flask", "yaml"} & set(done.stdout.split())
-
-
-def test_the_unit_gives_a_consumer_the_time_that_it_takes_to_stop():
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.read(UNIT)
-
-    grace_seconds = Settings().worker.shutdown_grace_seconds
-    assert grace_seconds < int(unit["Service"]["TimeoutStopSec"]) < 2 * grace_seconds
-    assert (ROOT / "bin" / Path(unit["Service"]["ExecStart"]).name).exists()
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd_understands_the_unit(tmp_path):
-    text = re.sub(r"^ExecStart=.*", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE)
-    unit = tmp_path / "biomaj-download@1.service"
-    unit.write_text(text)
-
-    done = subprocess.run(
-        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False, timeout=60
-    )
-
-    assert unit.name not in done.stderr  # other units of this machine may be named

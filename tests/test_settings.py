@@ -83,8 +83,10 @@ def test_every_value_can_be_set_by_the_environment(load, name):
     *sections, key = environment_names()[name]
     examples = {
         "debug": ("true", True),
+        "endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
         "fsync": ("false", False),
         "host_connections": ("{ftp.example.org: 1}", {"ftp.example.org": 1}),
+        "listen": ("[::1]:9108", "[::1]:9108"),
         "log_config": ("{version: 1}", {"version": 1}),
         "prometheus": ("false", False),
         "proxies": ("{ftp.example.org: direct}", {"ftp.example.org": "direct"}),

@@ -189,7 +189,8 @@ class DownloadInterface(Wishes):
         started = time.monotonic()
         path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
         try:
-            deliver(lambda: self._bring(path, rfile), path, self.retryer, self.cancellation)
+            with self.observer.file(path.name):
+                deliver(lambda: self._bring(path, rfile), path, self.retryer, self.cancellation)
         except DownloadError:
             self.error = rfile["error"] = True
             raise
@@ -199,8 +200,9 @@ class DownloadInterface(Wishes):
         rfile["download_time"] = time.monotonic() - started
 
     def _bring(self, path: SafePath, rfile: FileDict) -> None:
-        if self._download(str(path), rfile):
-            raise TransferError(f"{rfile['name']}: the downloader reported a failure")
+        with self.observer.attempt():
+            if self._download(str(path), rfile):
+                raise TransferError(f"{rfile['name']}: the downloader reported a failure")
 
     def _download(self, file_path: str, rfile: FileDict) -> bool:
         """Bring one file home, once; False: it is there.

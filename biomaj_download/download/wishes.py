@@ -23,6 +23,7 @@ from biomaj_download.download.options import (
 )
 from biomaj_download.job import RemoteFile
 from biomaj_download.meter import Meter
+from biomaj_download.observer import Observer
 from biomaj_download.retry import retryer
 from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
@@ -58,6 +59,7 @@ class Wishes:
         #: By which whoever runs the downloader ends what it is at.
         self.cancellation = Cancellation()
         self.meter = Meter()
+        self.observer = Observer()
         self.proxy: str | None = None
         self.proxy_auth: str | None = None
         self.save_as: str | None = None

@@ -1,0 +1,68 @@
+"""A consumer of two processes that serves its figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from tests.servers.process import Server
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Consumer(Server):
+    """`settings` are sections of the configuration file; `port` is that of the figures."""
+
+    program = "python3"
+    package = "python3"
+
+    def __init__(self, settings: Mapping[str, Any], *, processes: int = 2) -> None:
+        super().__init__()
+        self.listen = f"{self.host}:{self.port}"
+        document = {
+            "worker": {"processes": processes},
+            "metrics": {"listen": self.listen},
+            "storage": {"state_dir": str(self.folder), "reserve_bytes": 0},
+            **settings,
+        }
+        (self.folder / "config.yml").write_text(yaml.safe_dump(document))
+        #: Where temporary files go.
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(REPOSITORY / "bin" / "biomaj_download_consumer.py")]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "BIOMAJ_CONFIG": str(self.folder / "config.yml"),
+            "PYTHONPATH": str(REPOSITORY),
+            "TMPDIR": str(self.temporary),
+        }
+
+    def is_ready(self) -> bool:
+        try:
+            return requests.get(f"http://{self.listen}/metrics", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def scrape(self) -> str:
+        """Return its figures as they stand."""
+        return requests.get(f"http://{self.listen}/metrics", timeout=10).text
+
+    def processes(self) -> list[int]:
+        """Return the ids of the processes that consume."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+    def kill_process(self, pid: int) -> None:
+        """End one of them, as the kernel does that runs out of memory."""
+        os.kill(pid, 9)
