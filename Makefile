@@ -31,8 +31,10 @@ proto:  ## Generate downmessage_pb2 anew; fail where it was not up to date
 check: lint types proto  ## Check what is installed already, before a commit
 	.venv/bin/pytest -q
 
-bench:  ## Measure side by side with biomaj-download 3.2.12 and curl; into benchmarks/results/
+bench:  ## Measure side by side with 3.2.12, curl, aria2, lftp, rclone and wget2; takes half an hour
+	bin/install bench
 	.venv/bin/python -m benchmarks
 
 bench-smoke:  ## Run each benchmark for a moment
+	bin/install bench
 	.venv/bin/python -m benchmarks --smoke

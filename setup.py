@@ -41,8 +41,13 @@ setup(
     package_data={"biomaj_download": ["py.typed", "message/*.proto", "message/*.pyi", "web/**/*"]},
     install_requires=requirements("requirements.txt"),
     extras_require={
+        "bench": requirements("requirements-bench.txt"),
         "demo": requirements("requirements-demo.txt"),
-        "test": requirements("requirements-test.txt") + requirements("requirements-demo.txt"),
+        "test": [
+            *requirements("requirements-test.txt"),
+            *requirements("requirements-bench.txt"),
+            *requirements("requirements-demo.txt"),
+        ],
     },
     entry_points={"console_scripts": ["biomaj-download = biomaj_download.cli:main"]},
     scripts=["bin/biomaj_download_consumer.py"],

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
-import subprocess
 import time
+from pathlib import Path
 
-from benchmarks.site import BANK, OURS, Site, table
+from benchmarks.ground import Ground
+from benchmarks.row import OURS, Network, Result, Row, Scale
+from benchmarks.site import BANK, CONSUMER, Site
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.downloadclient import DownloadClient
 
 FILE_BYTES = 10 * 1024
 
 
-def measure(site: Site, *, files: int) -> str:
-    """Return the table; the time goes from the first request handed over to the end of the wait."""
-    origin = site.nginx.root / "client"
-    origin.mkdir()
-    for number in range(files):
-        (origin / f"{number}.dat").write_bytes(os.urandom(FILE_BYTES))
-    downloader = CurlDownload("http", f"127.0.0.1:{site.nginx.port}", "/client/")
-    downloader.set_files_to_download([{"name": f"{number}.dat"} for number in range(files)])
-    environment = {"BIOMAJ_CONFIG": str(site.config), "PATH": "/usr/bin:/bin"}
-    with subprocess.Popen(OURS, env=environment) as consumer:
-        try:
-            seconds = _bring(site, downloader)
-        finally:
-            consumer.terminate()
-    right = sum(
-        path.read_bytes() == (site.folder / "client" / path.name).read_bytes()
-        for path in origin.iterdir()
-    )
-    if right != files:
-        raise SystemExit(f"right: expected {files}, got {right}")
-    row = (f"{files} files, rate limiting 4", f"{seconds:.1f} s, all right", "5 s for 500")
-    return table("DownloadClient through gunicorn, RabbitMQ, Redis, one consumer", [row])
+def measure(ground: Ground, scale: Scale) -> Result:
+    """Bring files; the seconds go from the first request handed over to the end of the wait."""
+    site, origin = ground.site, ground.origin
+    names = [f"{number:03}.dat" for number in range(scale.of(500, 20))]
+    origin.fill("client", {name: os.urandom(FILE_BYTES) for name in names})
+    site.configure()
+    result = Result()
+    for _ in range(scale.runs):
+        downloader = CurlDownload("http", origin.server("http"), "/client/")
+        downloader.set_files_to_download([{"name": name} for name in names])
+        home = site.new_home()
+        with site.running(CONSUMER):
+            result.add(OURS, _bring(site, downloader, home))
+        _, wrong, missing = filecmp.cmpfiles(
+            origin.nginx.root / "client", home, names, shallow=False
+        )
+        if wrong or missing:
+            raise SystemExit(f"{len(wrong)} files are wrong, {len(missing)} are missing")
+    origin.forget("client")
+    return result
 
 
-def _bring(site: Site, downloader: CurlDownload) -> float:
+def _bring(site: Site, downloader: CurlDownload, home: Path) -> float:
     rabbitmq = site.rabbitmq
     client = DownloadClient(
         rabbitmq.host,
@@ -49,7 +50,7 @@ def _bring(site: Site, downloader: CurlDownload) -> float:
     client.set_rate_limiting(4)
     client.create_session(BANK, site.web.url)
     started = time.monotonic()
-    client.download_remote_files({}, [downloader], str(site.folder / "client"))
+    client.download_remote_files({}, [downloader], str(home))
     failed = client.wait_for_download()
     seconds = time.monotonic() - started
     client.clean()
@@ -57,3 +58,17 @@ def _bring(site: Site, downloader: CurlDownload) -> float:
     if failed:
         raise SystemExit("a file failed")
     return seconds
+
+
+ROWS = (
+    Row(
+        name="client",
+        work="DownloadClient through gunicorn, RabbitMQ and Redis, rate limiting 4: 500 x 10 KiB",
+        network=Network.LOOPBACK,
+        unit="s",
+        is_more_better=False,
+        goal="5 s",
+        measure=measure,
+        is_reached=lambda result: result.median(OURS) <= 5,
+    ),
+)

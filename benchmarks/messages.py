@@ -1,63 +1,110 @@
-"""Small files over HTTP on loopback, published as BioMAJ core does: ours and 3.2.12 in turn."""
+"""The queue itself: what a message costs, and whether a million of them run as the first ones."""
 
 from __future__ import annotations
 
-import os
-from statistics import median
+from collections.abc import Iterator
+from pathlib import Path
 
-from benchmarks.oldpackage import consumer_command
-from benchmarks.site import OURS, Run, Site, table
+from benchmarks import oldpackage
+from benchmarks.ground import Ground
+from benchmarks.row import OLD, OURS, Network, Result, Row, Scale
+from benchmarks.site import CONSUMER, Site
 from biomaj_download.message import downmessage_pb2 as wire
 
-FILE_BYTES = 10 * 1024
+FIRST_TENTH = "first tenth"
+MEMORY_FIRST, MEMORY_LAST = "memory after a tenth, MB", "memory at the end, MB"
+_FILES = 1000
 
 
-def measure(site: Site, *, files: int, runs: int, with_old: bool = True) -> str:
-    """Return the table of `runs` runs each, in turn."""
-    origin = site.nginx.root / "messages"
-    origin.mkdir()
-    bodies = {f"{number}.dat": os.urandom(FILE_BYTES) for number in range(files)}
-    for name, body in bodies.items():
-        (origin / name).write_bytes(body)
-    old_command = consumer_command() if with_old else None
-    ours: list[Run] = []
-    old: list[Run] = []
-    for _ in range(runs):
-        ours.append(_race(site, list(OURS), bodies))
-        if old_command:
-            old.append(_race(site, old_command, bodies))
-    rate = median(run.files_per_second for run in ours)
-    memory = max(run.memory_bytes for run in ours) / 1e6
-    rows = [
-        ("ours, files a second", f"{rate:.0f}", "1,200"),
-        ("ours, memory of its processes (PSS)", f"{memory:.0f} MB", "under 150 MB"),
-    ]
-    if old:
-        old_rate = median(run.files_per_second for run in old)
-        rows += [
-            ("3.2.12, files a second", f"{old_rate:.0f}", ""),
-            ("ratio", f"{rate / old_rate:.1f}", "5"),
-        ]
-    return table(f"{files} files of 10 KiB over HTTP, medians of {runs}", rows)
+def _requests(
+    site: Site, session: str, source: Path, home: Path, messages: int
+) -> Iterator[wire.Operation]:
+    """Return requests for local files, which come round again after `_FILES` of them."""
+    request = site.request(session, home, wire.DownloadFile.LOCAL, "localhost", f"{source}/")
+    file = request.download.remote_file.files.add()
+    file.metadata.size = 4
+    file.metadata.year, file.metadata.month, file.metadata.day = 2024, 1, 2
+    for number in range(messages):
+        file.name = file.save_as = f"{number % _FILES}.txt"
+        yield request
 
 
-def _race(site: Site, command: list[str], bodies: dict[str, bytes]) -> Run:
+def _source(site: Site) -> Path:
+    folder = site.new_home()
+    for number in range(_FILES):
+        (folder / f"{number}.txt").write_text("tiny")
+    return folder
+
+
+def measure_overhead(ground: Ground, scale: Scale) -> Result:
+    """Copy tiny local files, without metrics; figures are ms of CPU a message."""
+    site = ground.site
+    messages = scale.of(10_000, 100)
+    site.configure(prometheus=False)
+    source = _source(site)
+    commands = {OURS: list(CONSUMER)}
+    if not scale.is_smoke:
+        commands[OLD] = oldpackage.consumer_command()
+    result = Result()
+    for _ in range(scale.runs):
+        for tool, command in commands.items():
+            session = site.new_session()
+            requests = _requests(site, session, source, site.new_home(), messages)
+            site.publish(requests, with_ids=True)
+            run = site.race(command, session, messages)
+            result.add(tool, run.cpu_seconds_per_file * 1e3)
+    return result
+
+
+def measure_million(ground: Ground, scale: Scale) -> Result:
+    """Work a long queue off once; figures are messages a second."""
+    site = ground.site
+    messages = scale.of(1_000_000, 200)
+    site.configure()
     session = site.new_session()
-    # Kept until the end: ext4 makes new files slowly just after many were deleted.
-    home = site.folder / session
-    requests = []
-    for name in bodies:
-        request = site.request(
-            session, home, wire.DownloadFile.HTTP, f"127.0.0.1:{site.nginx.port}", "/messages/"
-        )
-        file = request.download.remote_file.files.add(name=name, root="/messages/", save_as=name)
-        file.metadata.size = FILE_BYTES
-        file.metadata.year, file.metadata.month, file.metadata.day = 2024, 1, 2
-        requests.append(request)
-    home.mkdir()
-    site.publish(requests)
-    run = site.race(command, session, len(requests))
-    wrong = [name for name, body in bodies.items() if (home / name).read_bytes() != body]
-    if wrong or run.errors:
-        raise SystemExit(f"wrong files: {len(wrong)}, errors: {run.errors}")
-    return run
+    site.publish(_requests(site, session, _source(site), site.new_home(), messages), with_ids=True)
+    tenth = messages // 10
+    counts = (1, tenth, messages - tenth, messages)
+    first, _, last = site.stages(CONSUMER, session, counts)
+    result = Result()
+    result.add(FIRST_TENTH, first.files_per_second)
+    result.add(OURS, last.files_per_second)
+    result.add(MEMORY_FIRST, first.last.memory_bytes / 1e6)
+    result.add(MEMORY_LAST, last.last.memory_bytes / 1e6)
+    return result
+
+
+def _million_text(result: Result) -> str:
+    rates = f"{result.median(FIRST_TENTH):.0f} -> {result.median(OURS):.0f} a second"
+    memory = f"{result.median(MEMORY_FIRST):.0f} -> {result.median(MEMORY_LAST):.0f} MB"
+    return f"{result.median(OURS) / result.median(FIRST_TENTH):.2f} ({rates}; {memory})"
+
+
+def _is_steady(result: Result) -> bool:
+    growth_mb = result.median(MEMORY_LAST) - result.median(MEMORY_FIRST)
+    rate = result.median(OURS) / result.median(FIRST_TENTH)
+    return rate >= 0.95 and growth_mb <= 0.1 * result.median(MEMORY_FIRST)
+
+
+ROWS = (
+    Row(
+        name="overhead",
+        work="10,000 messages, each a tiny local file to copy: CPU of a message, no metrics",
+        network=Network.LOOPBACK,
+        unit="ms",
+        is_more_better=False,
+        goal="0.4 ms",
+        measure=measure_overhead,
+        is_reached=lambda result: result.median(OURS) < 0.4,
+    ),
+    Row(
+        name="million",
+        work="1,000,000 queued messages, each a tiny local file to copy: last tenth against first",
+        network=Network.LOOPBACK,
+        unit="messages/s",
+        goal="0.95 of the rate, memory flat (within a tenth)",
+        measure=measure_million,
+        is_reached=_is_steady,
+        text=_million_text,
+    ),
+)

@@ -18,13 +18,18 @@ for _name in ("Callable", "Iterable", "Mapping", "MutableMapping"):
 """
 
 
-def consumer_command() -> list[str]:
-    """Return the command of the old consumer, installed where it is not yet."""
-    python = VENV / "bin" / "python"
+def python() -> str:
+    """Return its Python, installed where it is not yet."""
+    program = VENV / "bin" / "python"
     if not (VENV / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
+        subprocess.run([program, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
         (site,) = (VENV / "lib").glob("python*/site-packages")
         (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
         (VENV / "ready").touch()
-    return [str(python), str(VENV / "bin" / "biomaj_download_consumer.py")]
+    return str(program)
+
+
+def consumer_command() -> list[str]:
+    """Return the command of its consumer."""
+    return [python(), str(VENV / "bin" / "biomaj_download_consumer.py")]

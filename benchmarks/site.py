@@ -1,17 +1,18 @@
-"""A site to measure on: RabbitMQ, Redis, an origin, the web interface, and consumers to compare."""
+"""A site to measure on: RabbitMQ, Redis, the web interface, and consumers to compare."""
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import pika
 import redis
@@ -19,23 +20,59 @@ import yaml
 
 from biomaj_download.message import downmessage_pb2 as wire
 from tests.servers.biomaj import DownloadWeb
-from tests.servers.nginx import NginxServer
+from tests.servers.process import poll
 from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[1]
-OURS = (sys.executable, str(ROOT / "bin" / "biomaj_download_consumer.py"))
+CONSUMER = (sys.executable, str(ROOT / "bin" / "biomaj_download_consumer.py"))
 QUEUE, BANK, PREFIX = "biomajdownload", "bench", "biomaj"
-_GIVE_UP_SECONDS = 600
+_GIVE_UP_SECONDS = 1200
+_START_SECONDS = 30
+#: A consumer's processes start side by side, so the last one is soon there after the first.
+_SETTLE_SECONDS = 1
+#: How often memory is looked at: that takes the consumer's own time.
+_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far consumers were: files counted, and what they had needed of the machine."""
+
+    seconds: float
+    files: int
+    cpu_seconds: float
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a consumer came to."""
+    """What happened between two moments; `memory_bytes` is the most that was seen."""
 
-    files_per_second: float
+    first: Moment
+    last: Moment
     memory_bytes: int
-    errors: int
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return self.last.seconds - self.first.seconds
+
+    @property
+    def files(self) -> int:
+        """Return how many files were counted."""
+        return self.last.files - self.first.files
+
+    @property
+    def files_per_second(self) -> float:
+        """Return the rate; where all were counted by the first moment, that of one file."""
+        return max(self.files, 1) / self.seconds
+
+    @property
+    def cpu_seconds_per_file(self) -> float:
+        """Return what a file took of the processors."""
+        return (self.last.cpu_seconds - self.first.cpu_seconds) / max(self.files, 1)
 
 
 class Site:
@@ -48,14 +85,13 @@ class Site:
         subprocess.run(["chattr", "+T", self.folder], check=False, stderr=subprocess.DEVNULL)
         self.rabbitmq = stack.enter_context(RabbitmqServer())
         self.redis = stack.enter_context(RedisServer())
-        self.nginx = stack.enter_context(NginxServer())
         self.web = stack.enter_context(DownloadWeb(self.rabbitmq, self.redis))
         self.keys = stack.enter_context(redis.Redis(host=self.redis.host, port=self.redis.port))
         self.config = self.folder / "config.yml"
         self.configure()
 
-    def configure(self, **sections: object) -> None:
-        """Write the configuration that both packages read."""
+    def configure(self, **sections: Mapping[str, object] | bool) -> None:
+        """Write the configuration that both packages read, with these sections of ours."""
         document = {
             "redis": {
                 "host": self.redis.host,
@@ -77,12 +113,13 @@ class Site:
             },
             "consul": {"host": None, "id": "bench"},
             "prometheus": True,
+            "storage": {"state_dir": str(self.folder / "state")},
             "log_config": {"version": 1, "handlers": {}},
         }
         self.config.write_text(yaml.safe_dump({**document, **sections}))
 
-    def publish(self, requests: Sequence[wire.Operation]) -> None:
-        """Put requests on the queue as BioMAJ core does: persistent, without an id."""
+    def publish(self, requests: Iterable[wire.Operation], *, with_ids: bool = False) -> None:
+        """Put requests on the queue, persistent; without ids as BioMAJ core, else as our client."""
         account = pika.PlainCredentials(self.rabbitmq.user, self.rabbitmq.password)
         parameters = pika.ConnectionParameters(
             self.rabbitmq.host, self.rabbitmq.port, self.rabbitmq.virtual_host, account
@@ -90,15 +127,21 @@ class Site:
         connection = pika.BlockingConnection(parameters)
         channel = connection.channel()
         channel.queue_declare(QUEUE, durable=True)
-        channel.queue_purge(QUEUE)
-        for request in requests:
+        for number, request in enumerate(requests):
             channel.basic_publish(
                 "",
                 QUEUE,
                 request.SerializeToString(),
-                pika.BasicProperties(delivery_mode=2),
+                pika.BasicProperties(delivery_mode=2, message_id=str(number) if with_ids else None),
             )
         connection.close()
+
+    def new_home(self) -> Path:
+        """Make a folder to download to; its files are kept to the end.
+
+        ext4 makes new files slowly just after many were deleted.
+        """
+        return Path(tempfile.mkdtemp(dir=self.folder))
 
     def new_session(self) -> str:
         """Open a session."""
@@ -123,61 +166,132 @@ class Site:
                 setattr(parse, field.name, getattr(parse, field.name))
         return operation
 
-    def race(self, command: Sequence[str], session: str, files: int) -> Run:
-        """Run a consumer on the full queue; measured from the first file counted to the last."""
+    def race(self, command: Sequence[str], session: str, files: int, consumers: int = 1) -> Run:
+        """Run consumers on the full queue; measured from the first file counted to the last."""
+        (run,) = self.stages(command, session, (1, files), consumers)
+        return run
+
+    def stages(
+        self, command: Sequence[str], session: str, counts: Sequence[int], consumers: int = 1
+    ) -> list[Run]:
+        """Run consumers on the full queue; measured between these counts of files."""
+        with self.running(command, consumers) as running:
+            watch = _Watch(self, session, running)
+            moments = [(watch.until(files), watch.take_peak()) for files in counts]
+        return [Run(first, last, peak) for (first, _), (last, peak) in itertools.pairwise(moments)]
+
+    def bring(self, command: Sequence[str], session: str, request: wire.Operation) -> Run:
+        """Put one request before a consumer that waits for it; measured until it is counted."""
+        with self.running(command, 1) as running:
+            watch = _Watch(self, session, running)
+            self._until_consumed(len(running))
+            first = watch.moment()
+            self.publish([request])
+            last = watch.until(1)
+        return Run(first, last, watch.take_peak())
+
+    def progress(self, session: str) -> int:
+        """Return how many files of a session are counted.
+
+        Raises:
+            SystemExit: there was an error.
+        """
         key = f"{PREFIX}:{BANK}:session:{session}"
-        with subprocess.Popen(
-            command, env={"BIOMAJ_CONFIG": str(self.config), "PATH": "/usr/bin:/bin"}
-        ) as consumer:
-            try:
-                first, started = self._wait(key, 1, consumer)
-                _, ended = self._wait(key, files, consumer)
-                memory_bytes = _memory_bytes(consumer.pid)
-            finally:
-                consumer.terminate()
-        errors = int(self.keys.get(f"{key}:error") or 0)
-        progress = int(self.keys.get(f"{key}:progress") or 0)
-        if progress != files:
-            raise SystemExit(f"progress: expected {files}, got {progress}")
-        return Run((files - first) / (ended - started), memory_bytes, errors)
+        if errors := int(self.keys.get(f"{key}:error") or 0):
+            raise SystemExit(f"{errors} files failed: {self.keys.lrange(f'{key}:errors', 0, 2)}")
+        return int(self.keys.get(f"{key}:progress") or 0)
 
-    def _wait(
-        self, key: str, progress: int, consumer: subprocess.Popen[bytes]
-    ) -> tuple[int, float]:
+    @contextmanager
+    def running(
+        self, command: Sequence[str], consumers: int = 1
+    ) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Have consumers run, in a process or more each."""
+        environment = {"BIOMAJ_CONFIG": str(self.config), "PATH": "/usr/bin:/bin"}
+        with ExitStack() as stack:
+            running = []
+            log = stack.enter_context((self.folder / "consumers.log").open("ab"))
+            for _ in range(consumers):
+                consumer = stack.enter_context(
+                    subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                )
+                stack.callback(consumer.terminate)
+                running.append(consumer)
+            yield running
+
+    def _until_consumed(self, consumers: int) -> None:
+        """Wait until the consumers hold the queue, and a moment for all of their processes."""
+        account = pika.PlainCredentials(self.rabbitmq.user, self.rabbitmq.password)
+        parameters = pika.ConnectionParameters(self.rabbitmq.host, self.rabbitmq.port, "/", account)
+        with pika.BlockingConnection(parameters) as connection:
+            channel = connection.channel()
+            channel.queue_declare(QUEUE, durable=True)
+            for _ in poll(_START_SECONDS):
+                told = channel.queue_declare(QUEUE, passive=True)
+                if told.method.consumer_count >= consumers:
+                    time.sleep(_SETTLE_SECONDS)
+                    return
+        raise SystemExit("the consumer does not consume")
+
+
+class _Watch:
+    """Looks at a session's progress, and at what its consumers need."""
+
+    def __init__(
+        self, site: Site, session: str, consumers: Sequence[subprocess.Popen[bytes]]
+    ) -> None:
+        self._site = site
+        self._session = session
+        self._consumers = consumers
+        self._peak_bytes = 0
+
+    def until(self, files: int) -> Moment:
+        """Wait until so many files are counted."""
         deadline = time.monotonic() + _GIVE_UP_SECONDS
-        while time.monotonic() < deadline and consumer.poll() is None:
-            now = int(self.keys.get(f"{key}:progress") or 0)
-            if now >= progress:
-                return now, time.monotonic()
-            time.sleep(0.005)
-        raise SystemExit(f"no progress {progress} (exit code {consumer.poll()})")
+        looked_at = time.monotonic()
+        while (now := self._site.progress(self._session)) < files:
+            codes = [consumer.poll() for consumer in self._consumers]
+            if time.monotonic() > deadline or any(code is not None for code in codes):
+                told = (self._site.folder / "consumers.log").read_text(errors="replace")[-2000:]
+                raise SystemExit(
+                    f"progress: expected {files}, got {now}, exit codes {codes}: {told}"
+                )
+            if time.monotonic() > looked_at + _LOOK_SECONDS:
+                looked_at = time.monotonic()
+                self._peak_bytes = max(self._peak_bytes, self._memory_bytes())
+            time.sleep(_POLL_SECONDS)
+        return self.moment()
+
+    def moment(self) -> Moment:
+        """Return how far they are now."""
+        files = self._site.progress(self._session)
+        seconds = time.monotonic()
+        cpu_seconds = sum(_cpu_seconds(consumer.pid) for consumer in self._consumers)
+        memory_bytes = self._memory_bytes()
+        self._peak_bytes = max(self._peak_bytes, memory_bytes)
+        return Moment(seconds, files, cpu_seconds, memory_bytes)
+
+    def take_peak(self) -> int:
+        """Return the most memory that was seen since the last call."""
+        peak, self._peak_bytes = self._peak_bytes, 0
+        return peak
+
+    def _memory_bytes(self) -> int:
+        return sum(_memory_bytes(consumer.pid) for consumer in self._consumers)
 
 
-@contextmanager
-def site() -> Iterator[Site]:
-    """Start everything; stop it at the end."""
-    with ExitStack() as stack:
-        yield Site(stack)
-
-
-def alternately(
-    runs: int, first: Callable[[], float], second: Callable[[], float]
-) -> tuple[float, float]:
-    """Return the medians of two measures, taken in turn."""
-    pairs = [(first(), second()) for _ in range(runs)]
-    return median(one for one, _ in pairs), median(other for _, other in pairs)
-
-
-def table(title: str, rows: Sequence[tuple[str, str, str]]) -> str:
-    """Return a Markdown table of what was measured, the figure and the goal."""
-    lines = [f"### {title}", "", "| what | measured | goal |", "|---|---|---|"]
-    lines += [f"| {what} | {measured} | {goal} |" for what, measured, goal in rows]
-    return "\n".join(lines) + "\n"
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _memory_bytes(pid: int) -> int:
     """Return what a process and its children hold; what they share counts once (Pss)."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     (own,) = (line.split()[1] for line in rollup if line.startswith("Pss:"))
-    return int(own) * 1024 + sum(_memory_bytes(int(child)) for child in children)
+    return int(own) * 1024 + sum(map(_memory_bytes, _children(pid)))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and its children had, without those that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])  # utime and stime (proc_pid_stat(5))
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(map(_cpu_seconds, _children(pid)))

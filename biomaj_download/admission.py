@@ -21,7 +21,7 @@ from biomaj_download.errors import Cancelled, DownloadError, UnsafePath
 from biomaj_download.job import Job, Kind
 from biomaj_download.machine import is_gone, this_process
 from biomaj_download.message.codec import UnreadableMessage, decode
-from biomaj_download.publish import final_path
+from biomaj_download.publish import final_name
 from biomaj_download.store.base import Answer, Claim, Message, Store, Verdict
 from biomaj_download.store.patience import Stopped, patiently
 
@@ -128,8 +128,7 @@ class Admission:
             problem = UnreadableMessage(f"message: unexpected failure: {error}")
             message = _message(delivery, "", "", holder)
             return Task(broker=self._broker, delivery=delivery, message=message, problem=problem)
-        message = _message(delivery, job.bank, job.session, holder)
-        message = replace(message, targets=_targets(job, message))
+        message = _message(delivery, job.bank, job.session, holder, job)
         return Task(broker=self._broker, delivery=delivery, message=message, job=job)
 
     def _judge(self, tasks: Sequence[Task]) -> None:
@@ -197,24 +196,28 @@ class Admission:
             self._broker.requeue(task.delivery)
 
 
-def _message(delivery: Delivery, bank: str, session: str, holder: str) -> Message:
+def _message(
+    delivery: Delivery, bank: str, session: str, holder: str, job: Job | None = None
+) -> Message:
     """Return what the store knows a delivery by: its id, or for old clients its content."""
+    key = delivery.message_id or sha256(delivery.body).hexdigest()
     return Message(
         bank=bank,
         session=session,
-        key=delivery.message_id or sha256(delivery.body).hexdigest(),
+        key=key,
         is_unique=delivery.message_id is not None,
+        targets=() if job is None else _targets(job, key),
         holder=holder,
     )
 
 
-def _targets(job: Job, message: Message) -> tuple[str, ...]:
+def _targets(job: Job, key: str) -> tuple[str, ...]:
     """Return what only one message at a time may write: its files, or a session's list."""
     if job.kind is Kind.LIST:
-        return (f"list:{message.session}:{message.key}",)
+        return (f"list:{job.session}:{key}",)
     try:
         names = [file.save_as or job.save_as or file.name for file in job.files]
-        return tuple(str(final_path(job.local_dir, name)) for name in names)
+        return tuple(final_name(job.local_dir, name) for name in names)
     except UnsafePath:  # the worker says so
         return ()
 

@@ -37,12 +37,26 @@ def final_path(local_dir: Path, name: str, *, keep_directories: bool = True) -> 
     Raises:
         UnsafePath: the name would leave `local_dir`, or is none.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or any("\0" in part for part in parts):
-        raise UnsafePath(f"expected a file name inside {local_dir}, got {name!r}")
+    parts = _safe_parts(local_dir, name)
     if not keep_directories:
         parts = parts[-1:]
     return SafePath(local_dir.joinpath(*parts))
+
+
+def final_name(local_dir: Path, name: str) -> str:
+    """Return the text of a `final_path`, for who needs no more.
+
+    Raises:
+        UnsafePath: as there.
+    """
+    return "/".join((str(local_dir).rstrip("/"), *_safe_parts(local_dir, name)))
+
+
+def _safe_parts(local_dir: Path, name: str) -> list[str]:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts or "\0" in name:
+        raise UnsafePath(f"expected a file name inside {local_dir}, got {name!r}")
+    return parts
 
 
 def make_directory(path: SafePath) -> None:
@@ -52,7 +66,9 @@ def make_directory(path: SafePath) -> None:
         PublishError: this host does not let us.
     """
     with on_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directory = path.parent
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(os.lstat(path).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -80,10 +80,11 @@ class Reporter:
             self._post(session)
 
     def _post(self, session: requests.Session) -> None:
-        while self._entries:
-            batch = [
-                self._entries.popleft() for _ in range(min(len(self._entries), MOST_ENTRIES_A_POST))
-            ]
+        """Post what is there now: what comes meanwhile has its turn a second later."""
+        left = len(self._entries)
+        while left:
+            batch = [self._entries.popleft() for _ in range(min(left, MOST_ENTRIES_A_POST))]
+            left -= len(batch)
             try:
                 answer = session.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)
                 answer.raise_for_status()

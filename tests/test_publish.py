@@ -14,6 +14,7 @@ from biomaj_download.errors import PublishError, UnsafePath
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.publish import (
     SafePath,
+    final_name,
     final_path,
     make_directory,
     modification_time,
@@ -100,3 +101,9 @@ def test_a_file_shows_the_day_of_its_listing_in_every_zone(monkeypatch, zone):
     assert modification_time(RemoteFile(name="a"), transferred) == INSTANT
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.mark.parametrize("local_dir", ["/", "/data", "/data/bank"])
+@pytest.mark.parametrize("name", ["a", "/a//b", "./a/b.dat"])
+def test_final_name_is_the_text_of_the_final_path(local_dir, name):
+    assert final_name(Path(local_dir), name) == str(final_path(Path(local_dir), name))

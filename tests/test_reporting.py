@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from biomaj_download import reporting
 from biomaj_download.errors import Stalled
@@ -67,6 +68,24 @@ def test_reporter_posts_many_files_in_one_request(received, job):
     assert entries[:1] == [{"bank": "bank", "host": "example.org", "size": 3, "download_time": 0.5}]
     assert entries[-1] == {"bank": "bank", "host": "example.org", "error": "stalled"}
     assert len(entries) == 51
+
+
+def test_what_ends_while_reports_are_posted_waits_for_the_next_time(received, job, monkeypatch):
+    monkeypatch.setattr(reporting, "POST_EVERY_SECONDS", 60)
+    posts, url = received
+    reporter = Reporter(Settings(web=WebSettings(local_endpoint=url)))
+    post = requests.Session.post
+
+    def post_and_end_another(*arguments: object, **named: object) -> requests.Response:
+        reporter.ended(job, [{"size": 3, "download_time": 0.5}], None)
+        return post(*arguments, **named)
+
+    monkeypatch.setattr(requests.Session, "post", post_and_end_another)
+
+    reporter.ended(job, [{"size": 3, "download_time": 0.5}], None)
+    reporter.close()
+
+    assert [len(batch) for _, batch in posts] == [1]
 
 
 def test_reporter_posts_nothing_when_prometheus_is_off(received, job):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from http import HTTPStatus
@@ -50,6 +50,8 @@ _NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_
 _PARTIAL_OR_WHOLE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: What FTP servers answer to a command that they do not have (RFC 959, section 4.2.1).
 _NO_COMMAND = (500, 501, 502, 504)
+#: Paths that mean the same as a word of LIST: no blanks, patterns or options.
+_PLAIN_PATH = re.compile(r"\w+://[^/]+(/+\w[\w.+=-]*)+/")
 _CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d+)")
 
 #: FTP servers that have no MLSD: asked once.
@@ -117,9 +119,36 @@ class CurlDownload(DownloadInterface):
         return [file.name for file in self._read(text, result).files]
 
     def _answer(self, directory: str) -> tuple[str, TransferResult]:
-        """Return what the server says of a directory; FTP servers are asked by MLSD first."""
+        """Return what the server says of a directory."""
         url = self.directory_url(directory)
-        if self.curl_protocol.startswith("ftp") and self.server not in _without_mlsd:
+        if not self.curl_protocol.startswith("ftp"):
+            return self._asked(url)
+        if directory and self._values["ftp_method"] == "default" and _PLAIN_PATH.fullmatch(url):
+            answer = self._answer_from_afar(url)
+            if answer is not None:
+                return answer
+        return self._answer_from_within(url)
+
+    def _answer_from_afar(self, url: str) -> tuple[str, TransferResult] | None:
+        """List an FTP directory without going there first, which saves two round trips.
+
+        None: the answer may mean something else. Servers say of what is missing or closed that it
+        is empty, and in answer to LIST of a file, or a link, that it is the only one.
+        """
+        command = None if self.server in _without_mlsd else "MLSD"
+        options = {pycurl.FTP_FILEMETHOD: pycurl.FTPMETHOD_NOCWD}
+        try:
+            text, result = self._asked(url, ftp_command=command, options=options)
+        except TransferError as error:
+            if error.reply is None:
+                raise
+            return None
+        rows = [line for line in text.splitlines() if line and not line.startswith("total")]
+        return (text, result) if len(rows) > (0 if command else 1) else None
+
+    def _answer_from_within(self, url: str) -> tuple[str, TransferResult]:
+        """List an FTP directory by MLSD, or by LIST where the server has no MLSD."""
+        if self.server not in _without_mlsd:
             try:
                 return self._asked(url, ftp_command="MLSD")
             except TransferError as error:
@@ -128,9 +157,16 @@ class CurlDownload(DownloadInterface):
                 _without_mlsd.add(self.server)
         return self._asked(url)
 
-    def _asked(self, url: str, *, ftp_command: str | None = None) -> tuple[str, TransferResult]:
+    def _asked(
+        self,
+        url: str,
+        *,
+        ftp_command: str | None = None,
+        options: Mapping[int, Any] | None = None,
+    ) -> tuple[str, TransferResult]:
         page = _Page()
         request = self.request(url, sink=page, is_listing=True, ftp_command=ftp_command)
+        request = replace(request, options={**request.options, **(options or {})})
         try:
             result = self.moved(request)
         except PublishError as error:

@@ -6,8 +6,9 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
-from io import RawIOBase
 from pathlib import Path
 from typing import ClassVar
 
@@ -65,12 +66,12 @@ class LocalDownload(DownloadInterface):
         """Copy or link a file."""
         source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
         started = time.monotonic()
-        with mapped(_SOURCE_ERRORS, subject=str(source)), source.open("rb", buffering=0) as opened:
-            status = os.fstat(opened.fileno())
+        with mapped(_SOURCE_ERRORS, subject=str(source)), _opened(source) as descriptor:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise RemoteFileMissing(f"{source}: expected a regular file")
             if not (self.use_hardlinks and _linked(source, part)):
-                _copy(opened, part, self.cancellation)
+                _copy(descriptor, part, self.cancellation)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
@@ -86,6 +87,16 @@ class LocalDownload(DownloadInterface):
         return Checks(archives=False, content=False, digests=self._expected_digests(remote_file))
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file to read it: a fifo that nobody writes would keep who opens it waiting."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _linked(source: Path, part: Part) -> bool:
     """Link a file; False where it lies on another file system."""
     with on_disk(part.path):
@@ -97,11 +108,11 @@ def _linked(source: Path, part: Part) -> bool:
     return True
 
 
-def _copy(source: RawIOBase, part: Part, cancellation: Cancellation) -> None:
+def _copy(source: int, part: Part, cancellation: Cancellation) -> None:
     """Copy a file, as long as it is wanted."""
     with on_disk(part.path):
         part.create()
-    while chunk := source.read(_CHUNK_BYTES):
+    while chunk := os.read(source, _CHUNK_BYTES):
         cancellation.check()
         with on_disk(part.path):
             part.write(chunk)

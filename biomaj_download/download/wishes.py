@@ -27,6 +27,7 @@ from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
 
 _RESERVE_BYTES = StorageSettings().reserve_bytes
+_NONE_GIVEN: frozenset[tuple[str, str]] = frozenset()
 
 
 class Wishes:
@@ -68,11 +69,11 @@ class Wishes:
         #: Where files were published whose names may still be lost in a power cut.
         self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}
-        self.retryer: tenacity.Retrying = retryer(sleep=self.cancellation.sleep)
+        self._retryer: tenacity.Retrying | None = None
         self._time_limit_seconds: float | None = None
         #: Of the last listing: the files whose size or day it rounded or left out.
         self._vague: dict[str, RemoteFile] = {}
-        self._values = self._read_texts(frozenset())
+        self._values = self._read_texts(_NONE_GIVEN)
 
     @property
     def kill_received(self) -> bool:
@@ -83,6 +84,22 @@ class Wishes:
     def kill_received(self, wanted: bool) -> None:
         if wanted:
             self.cancellation.order(Why.UNWANTED)
+
+    @property
+    def retryer(self) -> tenacity.Retrying:
+        """What attempts as often as the bank says; made when it is needed, and kept."""
+        if self._retryer is None:
+            self._retryer = retryer(
+                self._values["stop_condition"],
+                self._values["wait_policy"],
+                retries_permanent=self._values["retry_permanent"],
+                sleep=self.cancellation.sleep,
+            )
+        return self._retryer
+
+    @retryer.setter
+    def retryer(self, wanted: tenacity.Retrying) -> None:
+        self._retryer = wanted
 
     @property
     def timeout(self) -> float:
@@ -152,12 +169,7 @@ class Wishes:
             self._values = read_options(self.OPTIONS, given)
         self.options = given
         self.skip_check_uncompress = self._values.get("skip_check_uncompress", True)
-        self.retryer = retryer(
-            self._values["stop_condition"],
-            self._values["wait_policy"],
-            retries_permanent=self._values["retry_permanent"],
-            sleep=self.cancellation.sleep,
-        )
+        self._retryer = None
 
     @classmethod
     @lru_cache(maxsize=256)

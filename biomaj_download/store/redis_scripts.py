@@ -6,8 +6,8 @@ messages. A message is given as `message_keys`, of which those behind the first 
 
 Fields of the hash `<session>:settled`, for a message K: of a new client K, once it is counted. Of
 an old client, whose messages may be twins: K, how many are counted; `K:seen`, how many there are;
-`K:seen:HOLDER`, a delivery that was seen; `K:failure`, the error of the last one. Of either:
-`K:starts`, how often it was begun after a redelivery.
+`K:seen:HOLDER`, a delivery that was seen, as long as it is held; `K:failure`, the error of the last
+one. Of either: `K:starts`, how often it was begun after a redelivery.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ end
 local function give_back(message)
   for _, lease in ipairs(message.leases) do
     if redis.call('GET', lease) == message.holder then redis.call('DEL', lease) end
+  end
+  if not message.is_unique then  -- its holder asks no more: a bank has a million of these
+    redis.call('HDEL', message.settled, message.key .. ':seen:' .. message.holder)
   end
 end
 

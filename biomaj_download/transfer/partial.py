@@ -83,14 +83,14 @@ class Part:
     def create(self) -> None:
         """Make the file, empty; wait while another thread or process of this host writes it."""
         self.close()
-        self._descriptor = self._lock_ours()
-        if os.fstat(self._descriptor).st_size:
+        self._descriptor, size_bytes = self._lock_ours()
+        if size_bytes:
             self.restart()
 
     def resume(self) -> Validators | None:
         """Open what an earlier transfer left, to write its rest; None: there is nothing of use."""
         self.close()
-        self._descriptor = self._lock_ours()
+        self._descriptor, _ = self._lock_ours()
         left = kept(self.path)
         if left is None or left.ranges.end == 0:
             self.restart()
@@ -113,7 +113,7 @@ class Part:
     def reuse(self) -> None:
         """Open what an earlier transfer left, as it is: for who finds out what counts."""
         self.close()
-        self._descriptor = self._lock_ours()
+        self._descriptor, _ = self._lock_ours()
         forget(self.path)
         self._is_reusable = True
 
@@ -137,16 +137,17 @@ class Part:
         """Say whether a later attempt can go on from here."""
         return self._keeper is not None or self._is_reusable
 
-    def _lock_ours(self) -> int:
-        """Return the file's descriptor, when no other thread or process of this host writes it."""
+    def _lock_ours(self) -> tuple[int, int]:
+        """Return the file's descriptor and size, when nobody else of this host writes it."""
         while True:
             descriptor = os.open(self.path, _CREATE, 0o666)
             try:
                 while not _try_lock(descriptor):
                     self._cancellation.sleep(_LOOK_SECONDS)
                     self._cancellation.check()
-                if self._is_ours(descriptor):
-                    return descriptor
+                size_bytes = self._size_of_ours(descriptor)
+                if size_bytes is not None:
+                    return descriptor, size_bytes
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -275,8 +276,8 @@ class Part:
             self._keeper.close()
             self._keeper = None
 
-    def _is_ours(self, descriptor: int) -> bool:
-        """Say whether the open file is the one at our path, and has no other name.
+    def _size_of_ours(self, descriptor: int) -> int | None:
+        """Return the size of the open file, if it is the one at our path, and has no other name.
 
         Who had the lock may have published it meanwhile; and a hard link that a killed process
         left behind is somebody's file: it goes, unchanged.
@@ -284,11 +285,11 @@ class Part:
         try:
             status = self.path.stat()
         except FileNotFoundError:
-            return False
+            return None
         if status.st_nlink > 1:
             self.path.unlink(missing_ok=True)
-            return False
-        return os.path.samestat(os.fstat(descriptor), status)
+            return None
+        return status.st_size if os.path.samestat(os.fstat(descriptor), status) else None
 
     def _opened(self) -> int:
         if self._descriptor is None:

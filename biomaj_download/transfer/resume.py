@@ -8,6 +8,7 @@ REST).
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pycurl
@@ -18,6 +19,8 @@ from biomaj_download.transfer.kept import FROM_BYTES, Validators
 from biomaj_download.transfer.partial import Part
 
 _RANGE_NOT_SATISFIABLE = 416
+#: A stream's speed of late is that of the last one to two such times.
+_MARK_SECONDS = 0.5
 
 
 class Stream:
@@ -35,25 +38,55 @@ class Stream:
         self.end = end
         self.is_open = True
         self.has_stopped = False
-        #: When the body began, by the monotonic clock; None: it has not.
+        #: When its server was asked, and the body began, by the monotonic clock; None: it has not.
+        self.asked_at = 0.0
         self.began_at: float | None = None
+        self.begun: Future[None] = Future()
+        #: A moment and the position then: of one to two marks ago, and of the last one.
+        self._mark = self._next_mark = (0.0, position)
         #: Why the body was not taken, where it was not.
         self.refusal: TransferError | None = None
         #: Set by another thread: take no more.
         self.is_abandoned = False
+
+    def ask(self, *_addresses: object) -> int:
+        """Note that the server is asked now (CURLOPT_PREREQFUNCTION)."""
+        self.asked_at = time.monotonic()
+        return pycurl.PREREQFUNC_OK
 
     def write(self, chunk: bytes, /) -> int:
         """Take a chunk; less than all of it ends the transfer."""
         if self.began_at is None:
             self.refusal = self._begin()
             self.began_at = time.monotonic()
+            self._mark = self._next_mark = (self.began_at, self.position)
+            self.begun.set_result(None)
         if self.refusal is not None or self.is_abandoned:
             return 0
         end = self.end
         taken = chunk if end is None else chunk[: max(end - self.position, 0)]
         self.position += self._part.place(taken, self.position) if taken else 0
+        self._remember()
         self.has_stopped = end is not None and (len(taken) < len(chunk) or self._stops_at(end))
         return 0 if self.has_stopped else len(taken)
+
+    def speed(self, now: float) -> float:
+        """Return the bytes a second of late; 0: nobody knows."""
+        at, position = self._mark
+        return (self.position - position) / (now - at) if self.began_at and now > at else 0
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long it takes to its end, as fast as it was of late; 0: nobody knows."""
+        if self.began_at is None or self.end is None:
+            return 0
+        # One that stands still has a byte a second, as it were.
+        return max(self.end - self.position, 0) / max(self.speed(now), 1)
+
+    def _remember(self) -> None:
+        """Remember where it stands now and then, for its speed of late."""
+        now = time.monotonic()
+        if now - self._next_mark[0] >= _MARK_SECONDS:
+            self._mark, self._next_mark = self._next_mark, (now, self.position)
 
     def _stops_at(self, end: int) -> bool:
         return self.is_open and self.position == end

@@ -3,18 +3,19 @@
 In: the request that would bring it over one.  Out: a whole part, or the error of one stream.
 
 The first stream is an ordinary one, from the first hole to the end. If its answer turns out to be
-long, of a version that can be told from others, of a server that sends ranges, and slow enough for
-the network to be what limits it, then it is told to stop early, and what lies behind comes in
-pieces over further connections: from low to high, so that who reads along can. Pieces take only
-places that nobody else waits for, and each must be of the first answer's version.
+long, of a version that can be told from others, of a server that sends ranges, and from so far or
+so slow that the network is what limits it, then it is told to stop early, and what lies behind
+comes in pieces over further connections: from low to high, so that who reads along can. Pieces take
+only places that nobody else waits for, and each must be of the first answer's version.
 """
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import pycurl
 
@@ -31,18 +32,43 @@ from biomaj_download.transfer.resume import Continuation, Stream, range_options
 
 #: No file gets more connections, whatever its host allows.
 MOST_STREAMS = 16
-#: Pieces long enough that the round trip between two of them costs little, and short enough that
-#: the file grows from its beginning. The last ones are shorter: the streams end together.
-_LEAST_PIECE_BYTES = 8 * 1024 * 1024
-_MOST_PIECE_BYTES = 64 * 1024 * 1024
-#: An FTP piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with
-#: all other transfers waiting, too.
-_LEAST_FTP_PIECE_BYTES = 64 * 1024 * 1024
-_MOST_FTP_PIECE_BYTES = 256 * 1024 * 1024
 #: A stream that is so fast is limited by this machine, and more of them would not help.
 FAST_BYTES_A_SECOND = 200_000_000
+#: A server whose answer takes so long is far away, and one stream to it slow to begin with.
+FAR_SECONDS = 0.02
+#: A stream that is slower than the others is relieved of half of what it has still to bring, if
+#: that would take it so many times longer than the first answer took.
+_WORTH_ANSWERS = 8
+_LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _PieceKind:
+    """How long pieces are; `shares`: how many of what is left a stream takes, one after another.
+
+    Long enough that what lies between two of them costs little, and short enough that the file
+    grows from its beginning. With more shares the last ones are short: the streams end together.
+    `may_be_cut`: one that runs can be made shorter.
+    """
+
+    least_bytes: int
+    most_bytes: int
+    shares: int
+    may_be_cut: bool = True
+
+
+_MIB = 1024 * 1024
+_PIECES = {
+    "http": _PieceKind(2 * _MIB, 64 * _MIB, shares=2),
+    # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply with all
+    # other transfers waiting, too.
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, shares=1),
+    # libssh2 has asked for some MiB behind a piece's end by then, and they come. Where it is cut,
+    # libcurl says goodbye to the server, with all other transfers waiting.
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, shares=1, may_be_cut=False),
+}
 
 
 class Piece(Stream):
@@ -125,6 +151,7 @@ class Segments:
         self._from_bytes = from_bytes
         self._told = told
         self._running: dict[Future[TransferResult], Stream] = {}
+        self._pieces = _PIECES[request.url.partition(":")[0].removesuffix("s")]
         self._is_split = False
         self._missing: list[Range] = []
         self._version = Validators(url="")
@@ -145,8 +172,13 @@ class Segments:
         first = self._first
         if first.size_known is not None and self._part.is_scattered:
             first.end = self._part.holes(first.size_known)[0][1]
-        self._submit(first, first.libcurl_options())
+        if self._may_begin_split():
+            self._split()
+        else:
+            asked = {pycurl.PREREQFUNCTION: first.ask}
+            self._submit(first, {**first.libcurl_options(), **asked})
         try:
+            self._start_more()
             while self._running:
                 self._step()
         except BaseException:
@@ -167,14 +199,22 @@ class Segments:
 
     def _step(self) -> None:
         may_grow = len(self._running) < self._most
-        done, _ = wait(
-            self._running, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED
-        )
-        for future in done:
+        awaited: list[Future[Any]] = list(self._running)
+        begun = self._first.begun
+        if not self._is_split and not begun.done():
+            awaited.append(begun)
+        done, _ = wait(awaited, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED)
+        for future in done - {begun}:
             self._end(future, self._running.pop(future))
         if not self._is_split and self._may_split():
             self._split()
         self._start_more()
+
+    def _may_begin_split(self) -> bool:
+        """Say whether all comes in pieces: SFTP servers tell the version ahead, and send ranges."""
+        first = self._first
+        is_told = self._told is not None and first.size_known is None
+        return is_told and not first.offset and self._is_worth_more(first)
 
     def _may_split(self) -> bool:
         """Say whether the first stream, which runs alone, shall have others beside it."""
@@ -183,14 +223,21 @@ class Segments:
             return False
         if first.end is not None:  # what lies behind its hole is there already
             return True
-        if self._most == 1 or not self._running:
-            return False
-        seconds = time.monotonic() - first.began_at
-        if seconds < _LOOK_SECONDS or not self._can_be_told(first.version()):
+        return bool(self._running) and self._is_worth_more(first) and self._is_limited_by_network()
+
+    def _is_worth_more(self, first: Continuation) -> bool:
+        if self._most == 1 or not self._can_be_told(first.version()):
             return False
         left_bytes = (first.version().size_bytes or 0) - first.position
-        is_slow = (first.position - first.offset) / seconds < FAST_BYTES_A_SECOND
-        return left_bytes >= self._from_bytes and is_slow and self._free_places() > 0
+        return left_bytes >= self._from_bytes and self._free_places() > 0
+
+    def _is_limited_by_network(self) -> bool:
+        first = self._first
+        if first.began_at is None or first.began_at - first.asked_at >= FAR_SECONDS:
+            return True
+        seconds = time.monotonic() - first.began_at
+        speed = (first.position - first.offset) / seconds
+        return seconds >= _LOOK_SECONDS and speed < FAST_BYTES_A_SECOND
 
     def _can_be_told(self, version: Validators) -> bool:
         answer = self._first.answer
@@ -201,7 +248,7 @@ class Segments:
         return version.can_tell() and sends_ranges and is_of_its_protocol
 
     def _split(self) -> None:
-        """Have the first stream stop before the rest, which others bring."""
+        """Have the first stream stop before the rest, which others bring; if it runs at all."""
         first = self._first
         self._is_split = True
         self._version = first.version()
@@ -216,11 +263,37 @@ class Segments:
         self._missing = [(max(begin, stop), end) for begin, end in holes if end > stop]
 
     def _start_more(self) -> None:
-        while self._missing and len(self._running) < self._most:
+        while self._is_split and len(self._running) < self._most:
             places = self._free_places()
             if self._running and not places:  # but a file always has one stream
                 return
+            if not self._missing and not self._relieve_the_slowest():
+                return
             self._start_next(len(self._running) + places)
+
+    def _relieve_the_slowest(self) -> bool:
+        """Have another stream bring the end of what would come last, if that is worth its start."""
+        if not self._pieces.may_be_cut:
+            return False
+        now = time.monotonic()
+        first = self._first
+        answer_seconds = (first.began_at or now) - first.asked_at
+        worth_seconds = max(_WORTH_ANSWERS * answer_seconds, _LEAST_RELIEF_SECONDS)
+        # One that has just begun is slow, but will not stay so.
+        streams = [
+            stream
+            for stream in self._running.values()
+            if stream.began_at is not None
+            and now - stream.began_at > worth_seconds
+            and stream.seconds_left(now) > worth_seconds
+        ]
+        if not streams:
+            return False
+        slowest = max(streams, key=lambda stream: stream.seconds_left(now))
+        end = slowest.end or 0
+        slowest.end = slowest.position + (end - slowest.position) // 2
+        self._missing = [(slowest.end, end)]
+        return True
 
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
@@ -233,12 +306,9 @@ class Segments:
 
     def _piece_bytes(self, missing: list[Range], streams: int) -> int:
         left_bytes = sum(end - first for first, end in missing)
-        if self._request.url.startswith("ftp"):
-            least_bytes, most_bytes = _LEAST_FTP_PIECE_BYTES, _MOST_FTP_PIECE_BYTES
-        else:
-            least_bytes, most_bytes = _LEAST_PIECE_BYTES, _MOST_PIECE_BYTES
-            streams *= 2  # the last pieces are short: the streams end nearly together
-        return min(max(-(-left_bytes // max(streams, 1)), least_bytes), most_bytes)
+        kind = self._pieces
+        share_bytes = -(-left_bytes // (max(streams, 1) * kind.shares))
+        return min(max(share_bytes, kind.least_bytes), kind.most_bytes)
 
     def _free_places(self) -> int:
         request = self._request
@@ -261,7 +331,7 @@ class Segments:
             raise stream.refusal or error or self._truncated(stream)
 
     def _is_at_its_end(self, stream: Stream) -> bool:
-        return stream.end is None or stream.position == stream.end
+        return stream.end is None or stream.position >= stream.end
 
     def _truncated(self, stream: Stream) -> Truncated:
         url = redact_url(self._request.url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from biomaj_download.download import curl
@@ -22,6 +24,12 @@ def by_ftp(server, directory=""):
     downloader = CurlDownload("ftp", f"{server.host}:{server.port}", f"/{directory}")
     downloader.set_options(ONCE)
     return downloader
+
+
+def listings(server):
+    """Return by which commands a server was asked for listings."""
+    told = [command.split()[0] for command in server.commands]
+    return [command for command in told if command in ("LIST", "MLSD")]
 
 
 class TestFtpByMlsd(DownloaderContract):
@@ -96,8 +104,51 @@ def test_a_tree_is_listed_by_many_at_once_within_the_limit(pyftpd):
 
     names = sorted(file["name"] for file in downloader.files_to_download)
     assert names == [f"/d{number:02}/below/a.dat" for number in range(30)]
-    assert pyftpd.commands.count("MLSD") == 1 + 30 + 30
+    assert listings(pyftpd) == ["MLSD"] * (1 + 30 + 30)
     assert pyftpd.most_connections == 2  # transfer.ftp_connections_per_host
+
+
+@pytest.mark.parametrize("without", [(), ("MLSD", "MLST")])
+def test_directories_below_are_listed_without_going_there(without):
+    with PyftpdServer(without=without) as server:
+        below = server.root / "below" / "further"
+        below.mkdir(parents=True)
+        for name in ("a.dat", "b.dat"):
+            (below.parent / name).write_bytes(b"a")
+            (below / name).write_bytes(b"a")
+        downloader = by_ftp(server)
+        files, directories = downloader.list()
+        before = len(server.commands)
+
+        downloader.match(["**/*"], files, directories)
+
+        assert len(downloader.files_to_download) == 4
+        assert not [told for told in server.commands[before:] if told.startswith("CWD")]
+
+
+@pytest.mark.parametrize("name", ["a b", "-l", "a[1]", "a*", "é"])
+def test_a_directory_with_an_odd_name_below_is_listed(ftp_server, name):
+    folder = ftp_server.root / "odd" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("a.dat", "b.dat"):
+        (folder / file).write_bytes(b"a")
+    downloader = by_ftp(ftp_server, "odd/")
+    files, directories = downloader.list()
+
+    downloader.match([f"{re.escape(name)}$/.*"], files, directories)
+
+    names = sorted(file["name"] for file in downloader.files_to_download)
+    assert names == [f"/{name}/a.dat", f"/{name}/b.dat"]
+
+
+def test_what_is_no_directory_below_or_is_gone_is_told(ftp_server):
+    (ftp_server.root / "kinds").mkdir(exist_ok=True)
+    (ftp_server.root / "kinds" / "a.dat").write_bytes(b"a")
+    downloader = by_ftp(ftp_server, "kinds")
+
+    for name in ("a.dat", "none"):
+        with pytest.raises(DownloadError):
+            downloader.entries(f"/{name}/")
 
 
 def test_directories_are_listed_side_by_side(faulty_http):
@@ -129,7 +180,7 @@ def test_a_loop_of_links_is_cut(pyftpd):
     downloader.match(["**/*"], files, directories)
 
     assert sorted(file["name"] for file in downloader.files_to_download) == ["a.dat", "b.dat"]
-    assert pyftpd.commands.count("MLSD") == 2
+    assert listings(pyftpd) == ["MLSD"] * 2
 
 
 def test_a_failure_below_ends_the_listing(pyftpd):

@@ -28,10 +28,14 @@ SLOW = Answer(body=BODY, headers=DATE, etag='"v1"', pause_seconds=0.01, pause_ev
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Let files of some MiB be large ones, and any server a slow one."""
-    monkeypatch.setattr(segments, "_LEAST_PIECE_BYTES", MIB // 2)
-    monkeypatch.setattr(segments, "_MOST_PIECE_BYTES", MIB)
-    monkeypatch.setattr(segments, "_LEAST_FTP_PIECE_BYTES", MIB)
-    monkeypatch.setattr(segments, "_MOST_FTP_PIECE_BYTES", 4 * MIB)
+    for scheme, least_bytes, most_bytes in (
+        ("http", MIB // 2, MIB),
+        ("ftp", MIB, 4 * MIB),
+        ("sftp", MIB // 2, MIB),
+    ):
+        pieces = segments._PIECES[scheme]
+        pieces = replace(pieces, least_bytes=least_bytes, most_bytes=most_bytes)
+        monkeypatch.setitem(segments._PIECES, scheme, pieces)
     monkeypatch.setattr(segments, "FAST_BYTES_A_SECOND", 10**12)
     monkeypatch.setattr(segments, "_LOOK_SECONDS", 0.02)
     set_up()
