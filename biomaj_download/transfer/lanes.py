@@ -80,20 +80,20 @@ class Lanes:
         lane = (known or idle or [Lane(self._on_end)])[-1]
         lane.credentials = credentials
         self._busy.add(lane)
-        for other in idle:
-            if other is not lane:
-                self._keep(host, other, most=0 if host.closes_idle else host.limit)
+        others = [other for other in idle if other is not lane]
+        # The host counts those that are idle, too.
+        most = 0 if host.closes_idle else max(host.limit - host.connections - 1, 0)
+        for other in others[most:]:
+            other.close()
+        self._idle[host] = others[:most]
         return lane
 
     def give_back(self, host: Host, lane: Lane) -> None:
         """Keep a lane for the next transfer to its host, as far as the host's limit allows."""
         self._busy.remove(lane)
         lane.idle_since = time.monotonic()
-        self._keep(host, lane, most=host.limit)
-
-    def _keep(self, host: Host, lane: Lane, *, most: int) -> None:
         idle = self._idle.setdefault(host, [])
-        if len(idle) < most:
+        if len(idle) + host.connections < host.limit:
             idle.append(lane)
         else:
             lane.close()
