@@ -10,8 +10,8 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from heapq import heappop, heappush
-from queue import SimpleQueue
+from math import inf
+from queue import PriorityQueue
 
 from biomaj_download.admission import Task
 
@@ -30,11 +30,8 @@ class Crew:
     def __init__(self, number: int, handle: Callable[[Task], None]) -> None:
         self._handle = handle
         self._numbers = itertools.count()
-        #: The tasks that wait, as a heap: place in the order, number of arrival, task.
-        self._waiting: list[tuple[int, int, Task]] = []
-        self._lock = threading.Lock()
-        #: True for each that waits; False for each thread that is to end.
-        self._calls: SimpleQueue[bool] = SimpleQueue()
+        #: What waits: place in the order, number of arrival, task; None: a thread is to end.
+        self._waiting: PriorityQueue[tuple[float, int, Task | None]] = PriorityQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f"worker-{index}", daemon=True)
             for index in range(number)
@@ -44,15 +41,13 @@ class Crew:
 
     def hand_over(self, task: Task) -> None:
         """Have a message worked on by the next free thread."""
-        with self._lock:
-            number = next(self._numbers)
-            heappush(self._waiting, (number - _places_ahead(task), number, task))
-        self._calls.put(True)
+        number = next(self._numbers)
+        self._waiting.put((number - _places_ahead(task), number, task))
 
     def dismiss(self) -> None:
         """Let each thread end after what was handed over before."""
         for _ in self._threads:
-            self._calls.put(False)
+            self._waiting.put((inf, next(self._numbers), None))
 
     def wait(self, timeout_seconds: float) -> int:
         """Wait until all have ended, but not longer; return how many have not."""
@@ -62,9 +57,7 @@ class Crew:
         return sum(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        while self._calls.get():
-            with self._lock:
-                *_, task = heappop(self._waiting)
+        while (task := self._waiting.get()[-1]) is not None:
             self._handle(task)
 
 

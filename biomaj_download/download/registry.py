@@ -6,7 +6,6 @@ A class is named, not imported, so that a protocol's library is needed by its us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -44,20 +43,15 @@ def downloader_class(protocol: str) -> type[DownloadInterface]:
     target = PROTOCOLS.get(protocol.lower())
     if target is None:
         raise UnknownProtocol(f"protocol: expected one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+    module, _, name = target.partition(":")
     try:
-        return _loaded(target)
+        found: type[DownloadInterface] = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         package = PACKAGES.get(library, library)
         raise MissingLibrary(
             f"protocol {protocol}: needs the library {library}: pip install {package}"
         ) from error
-
-
-@cache
-def _loaded(target: str) -> type[DownloadInterface]:
-    module, _, name = target.partition(":")
-    found: type[DownloadInterface] = getattr(import_module(module), name)
     return found
 
 

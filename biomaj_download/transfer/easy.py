@@ -50,11 +50,8 @@ _ALWAYS: dict[int, Any] = {
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.BUFFERSIZE: 512 * 1024,
 }
-#: Many small files share connections, and wait for one rather than to open another.
-_SHARED: dict[int, Any] = {
-    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
-    pycurl.PIPEWAIT: 1,
-}
+#: Many small files may share a connection; a larger one has its own.
+_MAY_SHARE: dict[int, Any] = {pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS}
 _ALONE: dict[int, Any] = {pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1}
 #: libssh2 asks for four times as much ahead: 4 MiB a round trip.
 _READ_AHEAD: dict[int, Any] = {pycurl.BUFFERSIZE: 1024 * 1024}
@@ -72,10 +69,6 @@ _FTP_BEGINS = re.compile(rb"1[25]0 .*\((\d{1,18}) bytes\)")
 
 class _Nothing:
     """Takes a body that nobody wants."""
-
-    def abandon(self) -> None:
-        """End the transfer soon, from another thread than the one that moves it."""
-        self._is_abandoned = True
 
     def write(self, chunk: bytes, /) -> int:
         return len(chunk)
@@ -106,13 +99,21 @@ class Handle:
         self._retry_after = b""
 
     def configure(
-        self, request: TransferRequest, settings: TransferSettings, *, closes_idle: bool = False
+        self,
+        request: TransferRequest,
+        settings: TransferSettings,
+        *,
+        closes_idle: bool = False,
+        shares: bool = False,
     ) -> None:
         """Make a new or used handle ready for a request.
 
-        `closes_idle`: close connections of other transfers that are idle.
+        `closes_idle`: close connections of other transfers that are idle. `shares`: wait for a
+        connection that is being made rather than to open another (CURLOPT_PIPEWAIT); where the
+        server would not share it, that would be a round trip lost.
         """
         options = _options(request, settings)
+        options[pycurl.PIPEWAIT] = int(shares)
         if closes_idle:
             options[pycurl.MAXAGE_CONN] = _IDLE_SECONDS
         if options != self._options:
@@ -187,7 +188,7 @@ def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, 
         else settings.ftp_response_timeout_seconds,
         pycurl.CAINFO: authorities_file,
         pycurl.PROXY_CAINFO: authorities_file,
-        **(_SHARED if request.is_small else _ALONE),
+        **(_MAY_SHARE if request.is_small else _ALONE),
         **_proxy_options(request, settings),
     }
     if request.head_only:

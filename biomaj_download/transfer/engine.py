@@ -188,7 +188,12 @@ class Engine:
         handle = lane.handle if lane else self._idle.pop() if self._idle else Handle()
         moving = _Moving(handle, transfer, lane)
         try:
-            handle.configure(request, self._settings, closes_idle=host.closes_idle)
+            handle.configure(
+                request,
+                self._settings,
+                closes_idle=host.closes_idle,
+                shares=host.would_share(transfer),
+            )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
             self._put_away(moving)
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
@@ -287,6 +292,7 @@ class Engine:
         except Exception as error:  # a server's odd words must not end the thread of all transfers
             log.exception("answer not understood")
             answer = TransferError(f"{redact_url(transfer.request.url)}: odd answer: {error}")
+        transfer.host.served += code == 0
         waits_again = code != 0 and _obey(handle, transfer, code)
         if not moving.lane:
             self._multi.remove_handle(curl)
@@ -345,7 +351,7 @@ def _obey(handle: Handle, transfer: Transfer, code: int) -> bool:
         if seconds:
             transfer.host.pause(seconds)
     elif is_turned_away(code, reply) and not handle.curl.getinfo(pycurl.SIZE_DOWNLOAD_T):
-        return transfer.host.lower_to_others(reply)
+        return transfer.host.lower_to_others(transfer, reply)
     return False
 
 

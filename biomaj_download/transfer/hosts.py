@@ -36,14 +36,16 @@ LONGEST_PAUSE_SECONDS = 60 * 60
 class Transfer:
     """One request on its way: waiting in its host's queue, then on a handle, then answered.
 
-    `lowerings`: how often the host's limit had been lowered when it started. `shares`: it runs
-    beside others on one HTTP/2 connection.
+    `lowerings`: how often the host's limit had been lowered when it started. `served_before`: how
+    many transfers had ended well there by then. `shares`: it runs beside others on one HTTP/2
+    connection.
     """
 
     request: TransferRequest
     host: Host
     future: Future[TransferResult] = field(default_factory=Future)
     lowerings: int = 0
+    served_before: int = 0
     shares: bool = False
 
     def is_cancelled(self) -> bool:
@@ -58,6 +60,7 @@ class Host:
     `limit`: how many connections it is given; each takes one transfer, or, once the host is known
     to speak HTTP/2, up to `streams` small ones.
     `name`: scheme, host and port. `is_in_trouble`: it refused something not long ago.
+    `served`: how many transfers have ended well.
     `is_full`: one of its transfers must end before another starts. `closes_idle`: it turned away
     the only one; it may count connections that other users left idle, which the next one closes.
     """
@@ -66,6 +69,7 @@ class Host:
         self.name = name
         self.waiting: deque[Transfer] = deque()
         self.limit = limit
+        self.served = 0
         self.is_full = False
         self.is_in_trouble = False
         self.closes_idle = False
@@ -96,7 +100,8 @@ class Host:
     def started(self, transfer: Transfer) -> int:
         """Count a transfer that starts; return how many connections more that takes."""
         transfer.lowerings = self._lowerings
-        transfer.shares = self._would_share(transfer)
+        transfer.served_before = self.served
+        transfer.shares = self.would_share(transfer)
         more = self._count(transfer, 1)
         self.closes_idle = False
         self.is_full = not self._has_room_for(transfer)
@@ -111,12 +116,15 @@ class Host:
         """Note that it answered by HTTP/2: small files may share its connections."""
         self._is_multiplexed = True
 
-    def lower_to_others(self, reply: int) -> bool:
-        """Allow as many as run besides the refused one, or one; False: there are none."""
+    def lower_to_others(self, refused: Transfer, reply: int) -> bool:
+        """Allow as many as run besides the refused one, or one.
+
+        False: there are none, and nothing has come from there since it began.
+        """
         others = self._alone + self._sharing - 1
         self._lower(max(others, 1), reply)
         self.closes_idle = others == 0
-        return others > 0
+        return others > 0 or self.served > refused.served_before
 
     def lower_to_half(self, refused: Transfer, reply: int) -> None:
         """Allow half as many; once for all that were on their way together.
@@ -150,11 +158,12 @@ class Host:
             self._alone += number
         return self.connections - before
 
-    def _would_share(self, transfer: Transfer) -> bool:
+    def would_share(self, transfer: Transfer) -> bool:
+        """Say whether a transfer that starts now runs beside others on one connection."""
         return self._is_multiplexed and self._may_share and transfer.request.is_small
 
     def _has_room_for(self, transfer: Transfer) -> bool:
-        is_shared = self._would_share(transfer) and self._sharing % self._streams
+        is_shared = self.would_share(transfer) and self._sharing % self._streams
         most = min(self.limit, transfer.request.max_connections or self.limit)
         return self.connections + (0 if is_shared else 1) <= most
 

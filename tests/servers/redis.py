@@ -24,6 +24,8 @@ class RedisServer(Server):
         return [
             *(self.program_path, "--bind", self.host, "--port", str(self.port)),
             *("--dir", str(self.folder), "--save", "", "--appendonly", self._appendonly),
+            # At the end of a link it is asked from another address than the loopback's.
+            *("--protected-mode", "no"),
         ]
 
     def is_ready(self) -> bool:

@@ -160,7 +160,7 @@ def test_host_that_turns_one_away_is_given_what_runs_besides_and_one_more_a_minu
     host = running[0].host
     start_all(all_hosts)
 
-    assert host.lower_to_others(421)
+    assert host.lower_to_others(running[5], 421)
     host.ended(running[5])
     all_hosts.put_back(running[5])
 
@@ -175,7 +175,7 @@ def test_host_that_turns_one_away_is_given_what_runs_besides_and_one_more_a_minu
 def test_limit_is_the_configured_one_again_after_a_quiet_time(clock):
     all_hosts = Hosts(MANY)
     (transfer,) = [transfer_to(all_hosts)]
-    transfer.host.lower_to_others(421)
+    transfer.host.lower_to_others(transfer, 421)
 
     clock.now += 15 * hosts.RAISE_SECONDS
 
@@ -190,7 +190,7 @@ def test_host_that_refuses_again_what_it_is_given_more_is_given_it_ever_later(cl
     waits = []
 
     for _ in range(6):
-        host.lower_to_others(421)
+        host.lower_to_others(transfers[0], 421)
         waited = 0
         while host.limit == 1:
             clock.now += hosts.RAISE_SECONDS
@@ -200,17 +200,29 @@ def test_host_that_refuses_again_what_it_is_given_more_is_given_it_ever_later(cl
 
     assert waits == [1, 2, 4, 8, 16, 16]
     clock.now += hosts.FORGOTTEN_SECONDS
-    host.lower_to_others(421)
+    host.lower_to_others(transfers[0], 421)
     clock.now += hosts.RAISE_SECONDS
     host.may_start()
     assert host.limit == 2
 
 
 def test_host_that_turns_all_away_is_given_one(clock):
-    host, _ = busy_host(16, running=1)
+    host, transfers = busy_host(16, running=1)
 
-    assert not host.lower_to_others(421)
+    assert not host.lower_to_others(transfers[0], 421)
     assert host.limit == 1
+
+
+def test_transfer_that_is_turned_away_by_a_host_that_served_others_meanwhile_waits_again(clock):
+    host, transfers = busy_host(16, running=2)
+
+    host.served += 1
+    host.ended(transfers[1])
+
+    assert host.lower_to_others(transfers[0], 421)
+    host.ended(transfers[0])
+    host.started(transfers[0])
+    assert not host.lower_to_others(transfers[0], 421)
 
 
 def test_host_that_is_overloaded_is_given_half_once_for_all_that_were_on_their_way(clock):
@@ -304,8 +316,8 @@ def test_lowered_limit_is_logged_once_without_credentials(clock, caplog):
     host, transfers = busy_host(4, running=3)
 
     with caplog.at_level(logging.INFO, "biomaj"):
-        host.lower_to_others(421)
-        host.lower_to_others(421)
+        host.lower_to_others(transfers[0], 421)
+        host.lower_to_others(transfers[0], 421)
         host.lower_to_half(transfers[0], 503)
         host.pause(2)
         host.pause(3)
