@@ -126,6 +126,7 @@ class Handle:
             if self._can_be_abandoned:
                 self.curl.setopt(pycurl.NOPROGRESS, 0)
                 self.curl.setopt(pycurl.XFERINFOFUNCTION, self._is_to_end)
+                self.curl.setopt(pycurl.MAXCONNECTS, 1)  # another user's would be counted, too
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING

@@ -108,7 +108,8 @@ class Part:
 
     def holes(self, size_bytes: int) -> list[Range]:
         """Return what the file still lacks, if it is of this size."""
-        return self._ranges.holes(size_bytes)
+        with self._lock:
+            return self._ranges.holes(size_bytes)
 
     def reuse(self) -> None:
         """Open what an earlier transfer left, as it is: for who finds out what counts."""
