@@ -8,7 +8,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import archives, client, largefile, listing, memory, messages, smallfiles
+from benchmarks import (
+    archives,
+    client,
+    largefile,
+    listing,
+    memory,
+    messages,
+    oldpackage,
+    smallfiles,
+)
 from benchmarks.ground import ground
 from benchmarks.report import Report, line
 from benchmarks.row import Row, Scale
@@ -51,6 +60,8 @@ def main() -> None:
 
 def run(rows: list[Row], scale: Scale, report: Report, *, with_earlier: bool = False) -> None:
     """Measure the rows and keep each as it comes; say why one is left out."""
+    if not scale.is_smoke:
+        oldpackage.python()  # there is no way to an index of packages from inside the link
     with ground() as at:
         for row in rows:
             started = time.monotonic()

@@ -92,6 +92,9 @@ def lftp(fetch: Fetch) -> list[str]:
     """Lftp's mirror, or its pget for a large file."""
     settings = ["net:max-retries 1", "xfer:clobber yes", "cmd:fail-exit yes"]
     settings += [f"net:connection-limit {fetch.connections}", "mirror:set-permissions no"]
+    if fetch.protocol == "ftp":
+        # Without these it moves a quarter as many files over a wide area.
+        settings += ["ftp:sync-mode off", "ftp:use-mdtm no"]
     if fetch.ca_file:
         settings += [f"ssl:ca-file {fetch.ca_file}"]
     script = [f"set {setting}" for setting in settings]

@@ -78,10 +78,14 @@ _NOTHING: Sink = _Nothing()
 
 
 class Handle:
-    """A libcurl handle, and what it is set to: a bank's thousands of requests differ little."""
+    """A libcurl handle, and what it is set to: a bank's thousands of requests differ little.
 
-    def __init__(self) -> None:
+    `can_be_abandoned`: it asks now and then, at least once a second, whether to go on.
+    """
+
+    def __init__(self, *, can_be_abandoned: bool = False) -> None:
         self.curl = pycurl.Curl()
+        self._can_be_abandoned = can_be_abandoned
         self._options: dict[int, Any] | None = None
         self._sink = _NOTHING
         #: What the sink raised: libcurl could only say that the body was not taken.
@@ -89,6 +93,7 @@ class Handle:
         self._on_header: Callable[[bytes], None] | None = None
         #: The HTTP answer came in chunks, the last of which is marked.
         self.is_chunked = False
+        self._is_abandoned = False
         #: What an FTP server said with the body, where it was not asked before.
         self.told_bytes: int | None = None
         self._retry_after = b""
@@ -118,14 +123,22 @@ class Handle:
                 self.curl.setopt(option, value)
             self.curl.setopt(pycurl.HEADERFUNCTION, self._hear)
             self.curl.setopt(pycurl.WRITEDATA, self)
+            if self._can_be_abandoned:
+                self.curl.setopt(pycurl.NOPROGRESS, 0)
+                self.curl.setopt(pycurl.XFERINFOFUNCTION, self._is_to_end)
+                self.curl.setopt(pycurl.MAXCONNECTS, 1)  # another user's would be counted, too
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING
         self.sink_error = None
         self._on_header = request.on_header
-        self.is_chunked = False
+        self.is_chunked = self._is_abandoned = False
         self.told_bytes = None
         self._retry_after = b""
+
+    def abandon(self) -> None:
+        """End the transfer soon, from another thread than the one that moves it."""
+        self._is_abandoned = True
 
     def write(self, chunk: bytes, /) -> int | None:
         """Hand a chunk to the sink; 0 ends the transfer."""
@@ -144,6 +157,9 @@ class Handle:
         if _DECIMAL.fullmatch(self._retry_after):
             return float(self._retry_after)
         return float(self.curl.getinfo(pycurl.RETRY_AFTER))
+
+    def _is_to_end(self, *_bytes: int) -> int:
+        return int(self._is_abandoned)
 
     def _hear(self, line: bytes) -> None:
         """Take a line of the answer's head, of each answer where there are more."""

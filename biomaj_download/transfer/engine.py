@@ -1,7 +1,7 @@
 """Move bytes: one thread, one libcurl multi handle, limits in all and per host.
 
 In: a `TransferRequest`, from any thread.  Out: a `Future` of its `TransferResult`.
-The engine moves each request once and never retries.
+The engine moves each request once and never retries. FTP's move in `lanes`, at the same limits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import pycurl
@@ -22,6 +23,7 @@ from biomaj_download.errors import Cancelled, DownloadError, PublishError, Trans
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import Handle
 from biomaj_download.transfer.hosts import Host, Hosts, Transfer
+from biomaj_download.transfer.lanes import Lane, Lanes
 from biomaj_download.transfer.outcome import (
     error_of,
     is_asked_to_slow_down,
@@ -38,20 +40,31 @@ LONGEST_WAIT_SECONDS = 1.0
 _TIMER_SLACK_SECONDS = 0.01
 
 
+@dataclass(frozen=True)
+class _Moving:
+    """A transfer that runs; `lane` None: on the multi handle."""
+
+    handle: Handle
+    transfer: Transfer
+    lane: Lane | None
+
+
 class Engine:
     """Moves bytes for many requests on one libcurl multi handle.
 
-    Only the engine's own thread touches pycurl; `submit`, `move` and `close` may be called from
-    any thread. `stopping` may be set by its owner: all transfers then end as cancelled.
+    Only the engine's own thread and its lanes touch pycurl; `submit`, `move` and `close` may be
+    called from any thread. `stopping` may be set by its owner: all transfers then end as cancelled.
     """
 
     def __init__(self, settings: TransferSettings) -> None:
         self._settings = settings
         self._inbox: deque[Transfer] = deque()
         self._hosts = Hosts(settings)
-        self._running: dict[pycurl.Curl, tuple[Handle, Transfer]] = {}
+        self._running: dict[pycurl.Curl, _Moving] = {}
         self._connections = 0
         self._idle: list[Handle] = []
+        self._lanes = Lanes(self._lane_ended)
+        self._ended: deque[tuple[pycurl.Curl, int, str]] = deque()
         self._closing = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -121,6 +134,12 @@ class Engine:
         self._wake()
         self._thread.join()
 
+    def _lane_ended(self, curl: pycurl.Curl, code: int, text: str) -> None:
+        """Take a lane's result, on its thread."""
+        self._ended.append((curl, code, text))
+        if self._is_asleep:
+            self._wake()
+
     def _wake(self) -> None:
         # A full buffer holds wake-ups enough, and a closed engine needs none.
         with suppress(OSError):
@@ -168,20 +187,34 @@ class Engine:
         # One that its host turned away is on its way already.
         if not transfer.future.running() and not transfer.future.set_running_or_notify_cancel():
             return
-        handle = self._idle.pop() if self._idle else Handle()
+        host, request = transfer.host, transfer.request
+        lane = self._lanes.take(host, request.credentials) if _is_ftp(request) else None
+        handle = lane.handle if lane else self._idle.pop() if self._idle else Handle()
+        moving = _Moving(handle, transfer, lane)
         try:
             handle.configure(
-                transfer.request,
+                request,
                 self._settings,
-                closes_idle=transfer.host.closes_idle,
-                shares=transfer.host.would_share(transfer),
+                closes_idle=host.closes_idle,
+                shares=host.would_share(transfer),
             )
         except (pycurl.error, TypeError, ValueError, UnicodeError) as error:
+            self._put_away(moving)
             transfer.future.set_exception(TransferError(f"libcurl refused the request: {error}"))
             return
-        self._running[handle.curl] = (handle, transfer)
-        self._connections += transfer.host.started(transfer)
-        self._multi.add_handle(handle.curl)
+        self._running[handle.curl] = moving
+        self._connections += host.started(transfer)
+        if lane:
+            lane.move()
+        else:
+            self._multi.add_handle(handle.curl)
+
+    def _put_away(self, moving: _Moving) -> None:
+        """Keep a handle for another transfer, and with it, in a lane, its connection."""
+        if moving.lane:
+            self._lanes.give_back(moving.transfer.host, moving.lane)
+        else:
+            self._idle.append(moving.handle)
 
     def _step(self) -> None:
         """Wait for sockets, the timer or a wake-up, and let libcurl work on what is ready."""
@@ -198,7 +231,7 @@ class Engine:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
 
     def _wait_seconds(self) -> float:
-        if self._inbox:
+        if self._inbox or self._ended:
             return 0
         moments = (self._timer_due, self._hosts.next_pause_ends_at())
         due = min((moment for moment in moments if moment is not None), default=None)
@@ -241,6 +274,8 @@ class Engine:
 
     def _collect(self) -> None:
         """Answer the transfers that have ended."""
+        while self._ended:
+            self._end(*self._ended.popleft())
         while True:
             _queued, succeeded, failed = self._multi.info_read()
             if not succeeded and not failed:
@@ -252,7 +287,8 @@ class Engine:
 
     def _end(self, curl: pycurl.Curl, code: int, text: str) -> None:
         # Still among the running ones until there is an answer: none is ever forgotten.
-        handle, transfer = self._running[curl]
+        moving = self._running[curl]
+        handle, transfer = moving.handle, moving.transfer
         try:
             answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
             if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0:
@@ -262,10 +298,11 @@ class Engine:
             answer = TransferError(f"{redact_url(transfer.request.url)}: odd answer: {error}")
         transfer.host.served += code == 0
         waits_again = code != 0 and _obey(handle, transfer, code)
-        self._multi.remove_handle(curl)
+        if not moving.lane:
+            self._multi.remove_handle(curl)
         del self._running[curl]
         self._connections += transfer.host.ended(transfer)
-        self._idle.append(handle)
+        self._put_away(moving)
         if waits_again:
             self._hosts.put_back(transfer)
         elif isinstance(answer, Exception):
@@ -278,8 +315,13 @@ class Engine:
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LONGEST_WAIT_SECONDS
-        for curl, (_handle, transfer) in list(self._running.items()):
-            if transfer.is_cancelled():
+        self._lanes.close_idle()
+        for curl, moving in list(self._running.items()):
+            if not moving.transfer.is_cancelled():
+                continue
+            if moving.lane:
+                moving.handle.abandon()
+            else:
                 self._end(curl, pycurl.E_ABORTED_BY_CALLBACK, "the transfer was cancelled")
         for transfer in self._hosts.cancelled():
             transfer.future.set_exception(Cancelled("transfer: cancelled before it began"))
@@ -287,15 +329,21 @@ class Engine:
     def _answer_rest(self) -> None:
         """Tell all who still wait that the engine is closed."""
         self._take_inbox()
-        for curl in self._running:
-            self._multi.remove_handle(curl)
-        transfers = [transfer for _handle, transfer in self._running.values()]
+        self._lanes.close()
+        for curl, moving in self._running.items():
+            if not moving.lane:
+                self._multi.remove_handle(curl)
+        transfers = [moving.transfer for moving in self._running.values()]
         transfers += self._hosts.waiting()
         self._running.clear()
         self._hosts.clear()
         for transfer in transfers:
             if not transfer.future.done():
                 transfer.future.set_exception(Cancelled("transfer: the process is stopping"))
+
+
+def _is_ftp(request: TransferRequest) -> bool:
+    return request.url.startswith("ftp")
 
 
 def _obey(handle: Handle, transfer: Transfer, code: int) -> bool:

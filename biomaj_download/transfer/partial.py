@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -75,6 +76,7 @@ class Part:
         self._followers: dict[Task, Follower] = {}
         self._keeper: Keeper | None = None
         self._is_reusable = False
+        self._lock = threading.Lock()
 
     def follow(self, tasks: Iterable[Task]) -> None:
         """Have these tasks read a large file while it is written, ahead of `outcome`."""
@@ -109,7 +111,8 @@ class Part:
 
     def holes(self, size_bytes: int) -> list[Range]:
         """Return what the file still lacks, if it is of this size."""
-        return self._ranges.holes(size_bytes)
+        with self._lock:
+            return self._ranges.holes(size_bytes)
 
     def reuse(self) -> None:
         """Open what an earlier transfer left, as it is: for who finds out what counts."""
@@ -170,23 +173,29 @@ class Part:
         return self.place(chunk, self.written_bytes)
 
     def place(self, chunk: bytes, offset: int) -> int:
-        """Put a chunk where it belongs, all of it; return its length. By one thread at a time.
+        """Put a chunk where it belongs, all of it; return its length. By any thread.
 
         Where several streams fill the file, what is behind a hole waits for it to be filled:
         `written_bytes` does not count it.
         """
-        if self._keeper is not None and offset > self.written_bytes:
-            self._keeper.will_scatter()
+        with self._lock:
+            if self._keeper is not None and offset > self.written_bytes:
+                self._keeper.will_scatter()
         written = os.pwrite(self._opened(), chunk, offset)
         while written < len(chunk):  # the disk is nearly full: the next one says so
             written += os.pwrite(self._opened(), chunk[written:], offset + written)
+        with self._lock:
+            self._placed(offset, written)
+        return written
+
+    def _placed(self, offset: int, written: int) -> None:
+        """Count what is there now; the lock is held."""
         self._ranges.add(offset, offset + written)
         if self._ranges.beginning_bytes > self.written_bytes:
             self.written_bytes = self._ranges.beginning_bytes
             self._tell_followers()
         if self._keeper is not None:
             self._keeper.grown(written)
-        return written
 
     def _tell_followers(self) -> None:
         """Tell who follows how much is there, without a hole, from the beginning."""
