@@ -9,13 +9,14 @@ The text of an error names the value, and the environment's name where it came f
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from biomaj_download.errors import ConfigError
 
@@ -51,6 +52,23 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ProxyAddress = Annotated[
     str, Field(pattern=r"^(direct|((https?|socks4a?|socks5h?)://)?[^\s/]+/?)$")
 ]
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    return path
+
+
+def _octal(value: object) -> int:
+    """Read a umask: YAML takes `0027` for the number 23, and `"0027"` or `27` for what they say."""
+    text = value if isinstance(value, str) else f"{value:o}" if isinstance(value, int) else ""
+    if not re.fullmatch("[0-7]{1,4}", text) or int(text, 8) > 0o777:
+        raise ValueError("expected octal digits such as 0027")
+    return int(text, 8)
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Umask = Annotated[int, BeforeValidator(_octal)]
 
 #: A section and one of its keys, or a value that stands outside of sections.
 Place = tuple[str, ...]
@@ -173,16 +191,25 @@ class StorageSettings(Section):
     """How files reach the disk; `fsync` false: safe against a killed process, not a power cut.
 
     `reserve_bytes`: what stays free of a file system, but never more than half of it.
-    `state_dir` unset: `~/.local/state/biomaj-download`.
+    `state_dir` unset: `~/.local/state/biomaj-download`. `roots`: the directories below which
+    messages may have files stored; none: any. `umask` (octal) unset: as the process has it.
     """
 
     fsync: bool = True
     reserve_bytes: int = Field(default=1024**3, ge=0)
     state_dir: Path | None = None
+    roots: tuple[AbsolutePath, ...] = ()
+    umask: Umask | None = None
 
     def state_folder(self) -> Path:
         """Return where the service keeps what must outlive it."""
         return self.state_dir or Path.home() / ".local/state/biomaj-download"
+
+
+class LocalSettings(Section):
+    """What of this host the protocol `local` may read: below `roots`; none: whatever it can."""
+
+    roots: tuple[AbsolutePath, ...] = ()
 
 
 class Settings(BaseModel):
@@ -200,6 +227,7 @@ class Settings(BaseModel):
     worker: WorkerSettings = WorkerSettings()
     transfer: TransferSettings = TransferSettings()
     storage: StorageSettings = StorageSettings()
+    local: LocalSettings = LocalSettings()
     prometheus: bool = True
     log_config: dict[str, Any] | None = None
 
@@ -289,15 +317,15 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def _plain(name: str, value: str, place: Place) -> object:
-    """Read a mapping in the environment as YAML (`{"ftp.example.org": 1}`), all else as text."""
+    """Read a mapping or a list in the environment as YAML (`["/db"]`), all else as text."""
     model = _SECTION_CLASSES[place[0]] if len(place) > 1 else Settings
     annotation = model.model_fields[place[-1]].annotation
-    if not any(get_origin(part) is dict for part in (annotation, *get_args(annotation))):
+    if not any(get_origin(part) in (dict, tuple) for part in (annotation, *get_args(annotation))):
         return value
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: expected a YAML mapping, got: {error}") from error
+        raise ConfigError(f"{name}: expected YAML, a mapping or a list, got: {error}") from error
 
 
 def _put(document: dict[str, Any], place: Place, value: object) -> None:

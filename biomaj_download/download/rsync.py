@@ -126,7 +126,7 @@ class RSYNCDownload(DownloadInterface):
         path = directory.strip("/")
         # The slash behind the name asks for what the directory holds; `.` is not written to.
         options = ["--list-only", "--dirs", "--no-relative"]
-        answer = self._run(source, options, f"{path or '.'}/", ".")
+        answer = self._run(source, options, f"{path or '.'}/")
         return read_rsync_list(os.fsdecode(answer))
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
@@ -138,7 +138,7 @@ class RSYNCDownload(DownloadInterface):
             self._source(remote_file.root or self.rootdir),
             ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],
             remote_file.name.lstrip("/"),
-            str(part.path),
+            part.path,
         )
         with on_disk(part.path):
             status = part.path.stat()
@@ -161,10 +161,24 @@ class RSYNCDownload(DownloadInterface):
         if separator:
             return self._daemon(host, f"{module}/{rootdir}")
         if not self.rootdir:
-            return _Source(f"{self.server.rstrip('/') or ''}/", "local://localhost")
+            return self._here()
         if rootdir.startswith(":"):
             return self._daemon(self.server, rootdir[1:])
         return self._by_ssh(rootdir)
+
+    def _here(self) -> _Source:
+        """Return a directory of this host: what began otherwise could be a host or an option."""
+        if not self.server.startswith("/"):
+            raise OptionError(
+                f"rsync: expected a server, or the absolute path of a directory of this host, "
+                f"got {self.server!r} and no directory on it"
+            )
+        if self.local_roots:
+            raise AccessDenied(
+                f"rsync: {self.server}: expected no directory of this host, as local.roots is set: "
+                "rsync would follow links out of it; use the protocol local"
+            )
+        return _Source(f"{self.server.rstrip('/')}/", "local://localhost")
 
     def _daemon(self, host: str, path: str) -> _Source:
         name, port = _host_and_port(host)
@@ -217,8 +231,12 @@ class RSYNCDownload(DownloadInterface):
             words += ["-i", str(self._values["ssh_key_file"])]
         return [*words, "-p", port] if port else words
 
-    def _run(self, source: _Source, options: Sequence[str], name: str, target: str) -> bytes:
+    def _run(
+        self, source: _Source, options: Sequence[str], name: str, target: Path | None = None
+    ) -> bytes:
         """Run rsync for one name below the source; return what it printed.
+
+        It runs in the target's directory, which may be an open one of this process.
 
         Raises:
             DownloadError: it failed.
@@ -230,7 +248,7 @@ class RSYNCDownload(DownloadInterface):
             *options,
             "--",
             source.address,
-            target,
+            f"./{target.name}" if target else ".",
         ]
         path = f"{source.root}/{name}" if source.root else name
         subject = f"{source.host}/{path}"
@@ -243,6 +261,7 @@ class RSYNCDownload(DownloadInterface):
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
+                    cwd=target.parent if target else None,
                     env=self._environment(source),
                 )
             except FileNotFoundError as error:
@@ -254,7 +273,9 @@ class RSYNCDownload(DownloadInterface):
                     _end(process)
         if process.returncode:
             text = os.fsdecode(errors)
-            raise _local_error(text, target) or _error_of(subject, process.returncode, text)
+            raise _local_error(text, target or Path()) or _error_of(
+                subject, process.returncode, text
+            )
         return output
 
     def _awaited(
@@ -320,11 +341,11 @@ def _host_and_port(server: str) -> tuple[str, str]:
     return name, port
 
 
-def _local_error(text: str, target: str) -> DownloadError | None:
+def _local_error(text: str, target: Path) -> DownloadError | None:
     """Return what this host's disk said, where it is what failed."""
     for told in _HERE.finditer(text):
         if is_disk_error(int(told[1])):
-            return disk_error(OSError(int(told[1]), told[0]), Path(target))
+            return disk_error(OSError(int(told[1]), told[0]), target)
     return None
 
 
