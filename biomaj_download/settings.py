@@ -12,11 +12,20 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from biomaj_download.errors import ConfigError
 
@@ -53,6 +62,7 @@ ProxyAddress = Annotated[
     str, Field(pattern=r"^(direct|((https?|socks4a?|socks5h?)://)?[^\s/]+/?)$")
 ]
 
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("expected an absolute path")
@@ -60,13 +70,21 @@ def _absolute(path: Path) -> Path:
 
 
 def _octal(value: object) -> int:
-    """Read a umask: YAML takes `0027` for the number 23, and `"0027"` or `27` for what they say."""
-    text = value if isinstance(value, str) else f"{value:o}" if isinstance(value, int) else ""
-    if not re.fullmatch("[0-7]{1,4}", text) or int(text, 8) > 0o777:
-        raise ValueError("expected octal digits such as 0027")
-    return int(text, 8)
+    """Read a umask, as text only: YAML takes `27` and `0027` for two numbers, neither marked."""
+    if not isinstance(value, str) or not re.fullmatch("0?[0-7]{1,3}", value):
+        raise ValueError('expected octal digits in quotes such as "027"')
+    return int(value, 8)
 
 
+def _network(text: str) -> str:
+    return str(ip_network(text))
+
+
+#: In place of networks: all that is not on the public internet.
+PRIVATE = "private"
+
+Network = Annotated[str, AfterValidator(_network)]
+DeniedNetwork = Literal["private"] | Network
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Umask = Annotated[int, BeforeValidator(_octal)]
 
@@ -156,9 +174,11 @@ class TransferSettings(Section):
     """Limits of the transfer engine, for the whole process, and its ways out.
 
     `proxies`: host -> the proxy to it (`http://`, `https://`, `socks5h://`), or `direct`; host `*`:
-    all others. `authorities_file` (PEM) unset: the host's own. `segments_from_bytes`: a file with
-    so much to come may take several connections; 0: none does. `streams_per_connection`: small
-    files that share one connection to a server that speaks HTTP/2.
+    all others. `denied_networks`: no connection is made there; `private`: to none but public
+    addresses; `allowed_networks` may be all the same. `authorities_file` (PEM) unset: the host's
+    own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
+    does. `streams_per_connection`: small files that share one connection to a server that speaks
+    HTTP/2.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -174,6 +194,8 @@ class TransferSettings(Section):
     ftp_response_timeout_seconds: int = Field(default=60, ge=1)
     list_response_timeout_seconds: int = Field(default=600, ge=1)
     proxies: dict[str, ProxyAddress] = {}
+    denied_networks: tuple[DeniedNetwork, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
     authorities_file: Path | None = None
 
     def connections_to(self, host: str) -> int:

@@ -58,6 +58,8 @@ class Worker:
         outbox: Outbox,
         is_durable: bool = True,
         reserve_bytes: int = StorageSettings().reserve_bytes,
+        storage_roots: Sequence[Path] = (),
+        local_roots: Sequence[Path] = (),
         max_deliveries: int = WorkerSettings().max_deliveries,
     ) -> None:
         self._store = store
@@ -65,6 +67,8 @@ class Worker:
         self._reporter = reporter
         self._is_durable = is_durable
         self._reserve_bytes = reserve_bytes
+        self._storage_roots = storage_roots
+        self._local_roots = local_roots
         self._stopping = threading.Event()
         self._watch = Watch(store)
         self._admission: Admission | None = None
@@ -163,6 +167,8 @@ class Worker:
             downloader = open_downloader(job)
             downloader.is_durable = self._is_durable
             downloader.reserve_bytes = self._reserve_bytes
+            downloader.storage_roots = self._storage_roots
+            downloader.local_roots = self._local_roots
             if message is not None:
                 self._watch.begin(message, downloader.cancellation)
             if job.kind is Kind.LIST:

@@ -44,6 +44,7 @@ from biomaj_download.errors import (
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
+from biomaj_download.transfer.addresses import checked_address
 from biomaj_download.transfer.outcome import redact
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
@@ -184,12 +185,15 @@ class RSYNCDownload(DownloadInterface):
         name, port = _host_and_port(host)
         user = (self.credentials or "").partition(":")[0]
         account = f"{user}@" if user else ""
-        address = f"{name}:{port}" if port else name
+        shown = f"{name}:{port}" if port else name
+        there = None if self.proxy else checked_address(shared.settings(), name)
+        host = (f"[{there}]" if ":" in there else there) if there else name
+        address = f"{host}:{port}" if port else host
         # rsync 3.5.0's daemon loses files of a list whose root is not the module's.
         module, _, root = re.sub("/{2,}", "/", path).strip("/").partition("/")
         return _Source(
             f"rsync://{account}{address}/{module}/",
-            f"rsync://{address}",
+            f"rsync://{shown}",
             root,
             (f"--contimeout={self._connect_seconds()}",),
             is_daemon=True,
@@ -203,20 +207,24 @@ class RSYNCDownload(DownloadInterface):
                 "rsync by ssh: expected credentials `user`, for ssh logs in by key, got a password"
             )
         account = f"{user}@" if user else ""
-        command = shlex.join(["ssh", *self._ssh_options(port)])
+        command = shlex.join(["ssh", *self._ssh_options(name, port)])
         return _Source(
             f"{account}{name}:{rootdir.rstrip('/')}/",
             f"ssh://{name}:{port}",
             options=("-e", command),
         )
 
-    def _ssh_options(self, port: str) -> Sequence[str]:
+    def _ssh_options(self, name: str, port: str) -> Sequence[str]:
         """Return the words for ssh; what a bank does not set is as in the user's ssh_config."""
         options = [
             "BatchMode=yes",
             f"ConnectTimeout={self._connect_seconds()}",
             "ServerAliveInterval=30",
         ]
+        there = checked_address(shared.settings(), name)
+        if there is not None:
+            alias = f"[{name}]:{port}" if port not in ("", "22") else name
+            options += [f"HostName={there}", f"HostKeyAlias={alias}"]
         hosts_file = self._values["ssh_hosts_file"]
         policy = self._values["ssh_new_host"] if "ssh_new_host" in self.options else None
         if policy == "accept":
