@@ -13,6 +13,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+from biomaj_download.archives import MOST_SECONDS
 from biomaj_download.checksums import Digest, is_checksum_file
 from biomaj_download.download.filedict import (
     FileDict,
@@ -216,6 +217,7 @@ class DownloadInterface(Wishes):
         """
         return Checks(
             archives=not self.skip_check_uncompress,
+            archive_seconds=self._values.get("check_uncompress_seconds", MOST_SECONDS),
             content=self._values.get("check_content", True),
             is_from_web=self.is_http(),
             digests=self._expected_digests(remote_file),
