@@ -235,7 +235,7 @@ def test_what_was_opened_is_written_to_whatever_its_path_means_by_now(home, outs
     assert (home / "aside" / "a.dat").read_bytes() == EVIL
 
 
-@pytest.mark.parametrize("name", [".precious.part", ".precious.resume", ".precious.resume.new"])
+@pytest.mark.parametrize("name", [".precious.part", ".precious.kept", ".precious.kept.new"])
 def test_a_link_under_the_name_of_a_part_is_not_written_through(home, outside, name, faulty_http):
     (home / name).symlink_to(outside / "precious")
     faulty_http.add("/precious", Answer(body=EVIL * 1000, etag='"1"'))
@@ -249,7 +249,7 @@ def test_a_link_under_the_name_of_a_part_is_not_written_through(home, outside, n
     assert not (home / "precious").is_symlink()
 
 
-@pytest.mark.parametrize("name", [".precious.part", ".precious.resume", ".precious.resume.new"])
+@pytest.mark.parametrize("name", [".precious.part", ".precious.kept", ".precious.kept.new"])
 def test_a_fifo_under_the_name_of_a_part_keeps_nobody_waiting(home, faulty_http, name):
     os.mkfifo(home / name)
     faulty_http.add("/precious", Answer(body=EVIL * 1000, etag='"1"'))
