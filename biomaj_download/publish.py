@@ -96,7 +96,7 @@ def opened_place(
         directory = _opened_directory(local_dir, roots)
     try:
         with on_disk(path):
-            below = path.relative_to(local_dir).parts[:-1]
+            below = path.parts[len(local_dir.parts) : -1]
             for depth, part in enumerate(below, start=1):
                 so_far = local_dir.joinpath(*below[:depth])
                 parent, directory = directory, _entered(directory, part, so_far)

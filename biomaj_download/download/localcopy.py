@@ -99,8 +99,10 @@ class LocalDownload(DownloadInterface):
 
     def _may_read(self, path: str) -> bool:
         """Say whether what a path leads to lies below one of the roots."""
+        if not self.local_roots:
+            return True
         there = Path(os.path.realpath(path))
-        return not self.local_roots or any(there.is_relative_to(root) for root in self.local_roots)
+        return any(there.is_relative_to(root) for root in self.local_roots)
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; a link takes none."""
@@ -130,13 +132,16 @@ def _linked(source: int, part: Part) -> bool:
 
 def _copy(source: int, part: Part, cancellation: Cancellation) -> None:
     """Copy a file, as long as it is wanted."""
-    with open(_by(source), "rb", buffering=0) as file:  # noqa: PTH123  # no name, but a descriptor
+    descriptor = os.open(_by(source), os.O_RDONLY | os.O_CLOEXEC)
+    try:
         with on_disk(part.path):
             part.create()
-        while chunk := file.read(_CHUNK_BYTES):
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
             cancellation.check()
             with on_disk(part.path):
                 part.write(chunk)
+    finally:
+        os.close(descriptor)
 
 
 def _instant(status: os.stat_result) -> datetime:
