@@ -11,9 +11,11 @@ import bz2
 import errno
 import logging
 import lzma
+import math
 import struct
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -46,6 +48,16 @@ MOST_TAR_HEADER_BYTES = 1024 * 1024
 MOST_GZIP_HEADER_BYTES = 1024 * 1024
 #: zipfile unpacks bzip2 and lzma members a whole read at a time, so each read must be small.
 _ZIP_SMALL_READ_BYTES = 4096
+#: zipfile keeps the directory in memory, some 15 times as large as it stands in the file: 350,000
+#: members of it. A file with more is left untested, with a warning.
+MOST_ZIP_DIRECTORY_BYTES = 16 * 1024 * 1024
+#: Seconds of the processor for one test, where a bank does not say: hundreds of gigabytes.
+MOST_SECONDS = 6 * 3600
+
+
+class _NeedsMemory(Exception):
+    """A sound file may be so large; it is not looked into."""
+
 
 _TAR_SUFFIXES = {
     ".tbz": ".bz2",
@@ -66,6 +78,7 @@ _TAR_ENDS: tuple[type[HeaderError], ...] = tuple(
     getattr(tarfile, name) for name in ("EmptyHeaderError", "EOFHeaderError")
 )
 _BROKEN: tuple[type[Exception], ...] = (
+    _NeedsMemory,
     ArithmeticError,
     EOFError,
     LookupError,
@@ -110,22 +123,39 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
+class _Budget:
+    """Seconds of the processor that a test may take in its thread; 0: any number.
+
+    Waiting for the network or the disk is free: only what an evil file makes us do is bounded.
+    """
+
+    def __init__(self, most_seconds: float) -> None:
+        self._most_seconds = most_seconds
+        self._ends_at = time.thread_time() + most_seconds if most_seconds else math.inf
+
+    def check(self) -> None:
+        """Raise where it is used up."""
+        if time.thread_time() > self._ends_at:
+            raise ValueError(f"it takes more than {self._most_seconds} seconds to unpack")
+
+
 @dataclass(frozen=True)
 class ArchiveTest:
-    """Reads a file to its end as what its name says it is; equal for equal names."""
+    """Reads a file to its end as what its name says it is; equal for equal values."""
 
     name: str
+    most_seconds: float = MOST_SECONDS
 
     def __call__(self, file: BinaryIO) -> None:
         """Raise what the libraries raise where it does not unpack: for a context of `broken`."""
         test = _test_for(self.name)
         if test is not None:
-            test(file)
+            test(file, _Budget(self.most_seconds))
 
 
-def archive_test(name: str) -> ArchiveTest | None:
+def archive_test(name: str, most_seconds: float = MOST_SECONDS) -> ArchiveTest | None:
     """Return the test for a file of that name; None: it is not tested."""
-    return ArchiveTest(name) if _test_for(name) is not None else None
+    return ArchiveTest(name, most_seconds) if _test_for(name) is not None else None
 
 
 def needs_whole_file(test: ArchiveTest) -> bool:
@@ -161,7 +191,7 @@ def is_compressed(name: str) -> bool:
     return _test_for(name) is not None or name.lower().endswith(".z")
 
 
-def _test_for(name: str) -> Callable[[BinaryIO], None] | None:
+def _test_for(name: str) -> Callable[[BinaryIO, _Budget], None] | None:
     stem, dot, last = name.lower().rpartition(".")
     suffix = dot + last
     if suffix == ".zip":
@@ -184,7 +214,8 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _needs_too_much_memory(error: Exception) -> bool:
-    return isinstance(error, lzma.LZMAError | zstd.ZstdError) and "memory" in str(error).lower()
+    is_told = isinstance(error, lzma.LZMAError | zstd.ZstdError)
+    return isinstance(error, _NeedsMemory) or (is_told and "memory" in str(error).lower())
 
 
 class _Unpacked:
@@ -286,17 +317,34 @@ class _StrictMember(tarfile.TarInfo):
         return member
 
 
-def _test_compressed(unpacker: Callable[[BinaryIO], _Source], file: BinaryIO) -> None:
-    _drain(unpacker(file))
+class _Within:
+    """Bytes that are read as long as a budget lasts."""
+
+    def __init__(self, source: _Source, budget: _Budget) -> None:
+        self._source = source
+        self._budget = budget
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, none at the end."""
+        self._budget.check()
+        return self._source.read(size)
 
 
-def _test_compressed_tar(unpacker: Callable[[BinaryIO], _Source], file: BinaryIO) -> None:
-    unpacked = unpacker(file)
+def _test_compressed(
+    unpacker: Callable[[BinaryIO], _Source], file: BinaryIO, budget: _Budget
+) -> None:
+    _drain(_Within(unpacker(file), budget))
+
+
+def _test_compressed_tar(
+    unpacker: Callable[[BinaryIO], _Source], file: BinaryIO, budget: _Budget
+) -> None:
+    unpacked = _Within(unpacker(file), budget)
     source: Any = unpacked  # mode "r|" calls `read` alone, typeshed wants a whole file
     with tarfile.open(
         fileobj=source, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictMember
     ) as archive:
-        _walk(archive)
+        _walk(archive, budget)
     _drain(unpacked)
 
 
@@ -306,29 +354,48 @@ def _drain(source: _Source) -> None:
         pass
 
 
-def _test_tar(file: BinaryIO) -> None:
+def _test_tar(file: BinaryIO, budget: _Budget) -> None:
     with tarfile.open(fileobj=file, mode="r:", tarinfo=_StrictMember) as archive:
-        _walk(archive)
+        _walk(archive, budget)
 
 
-def _walk(archive: tarfile.TarFile) -> None:
+def _walk(archive: tarfile.TarFile, budget: _Budget) -> None:
     """Read every header and skip over every member's data; tarfile misses no data that way."""
     while archive.next() is not None:
+        budget.check()
         archive.members.clear()  # type: ignore[attr-defined]  # all headers would stay in memory
 
 
-def _test_zip(file: BinaryIO) -> None:
+class _Modest:
+    """A file for zipfile, which reads the directory in one piece, and all else in small ones."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, if they are not too many."""
+        if size > MOST_ZIP_DIRECTORY_BYTES:
+            raise _NeedsMemory(f"its directory has {size} bytes")
+        return self._file.read(size)
+
+
+def _test_zip(file: BinaryIO, budget: _Budget) -> None:
     """Read every member against its CRC, but those that need a password or a method not here."""
-    with zipfile.ZipFile(file) as archive:
+    modest: Any = _Modest(file)
+    with zipfile.ZipFile(modest) as archive:
         for member in archive.infolist():
+            budget.check()
             is_encrypted = member.flag_bits & 1
             if is_encrypted:
                 log.warning("encrypted member not tested name=%s", member.filename)
             else:
-                _read_member(archive, member)
+                _read_member(archive, member, budget)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget) -> None:
     is_streamed = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     size = CHUNK_BYTES if is_streamed else _ZIP_SMALL_READ_BYTES
     try:
@@ -338,4 +405,4 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         return
     with opened:
         while opened.read(size):
-            pass
+            budget.check()

@@ -56,7 +56,14 @@ def disk_error(error: OSError, path: Path) -> PublishError:
     kind = DiskFull if number in _FULL else PublishError
     happened = os.strerror(number) if number else str(error) or type(error).__name__
     remedy = _REMEDIES.get(number)
-    return kind(f"{path}: {happened}" + (f"; {remedy}" if remedy else ""))
+    return kind(f"{shown(path)}: {happened}" + (f"; {remedy}" if remedy else ""))
+
+
+def shown(path: Path) -> Path:
+    """Return a path as people know it, where it leads through an open directory (proc(5))."""
+    if not path.is_relative_to("/proc/self/fd"):
+        return path
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def is_disk_error(number: int) -> bool:
@@ -85,9 +92,9 @@ def check_room(path: Path, part_path: Path, *, size_bytes: int, reserve_bytes: i
     if free_bytes < missing_bytes + kept_free_bytes:
         wanted = f"{missing_bytes} bytes more" if size_bytes else "an unknown number of bytes"
         raise DiskFull(
-            f"{path}: needs {wanted}, beside {kept_free_bytes} that stay free "
+            f"{shown(path)}: needs {wanted}, beside {kept_free_bytes} that stay free "
             f"(storage.reserve_bytes), but {free_bytes} are free; make room on the file system "
-            f"of {path.parent}, or lower storage.reserve_bytes"
+            f"of {shown(path).parent}, or lower storage.reserve_bytes"
         )
 
 

@@ -29,6 +29,7 @@ from biomaj_download.message.codec import job_of
 from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.observer import Observer, Observers
 from biomaj_download.outbox import Outbox
+from biomaj_download.permissions import set_umask
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
@@ -65,6 +66,8 @@ class DownloadService:
         self.settings = settings or load_settings(config_file)
         if self.settings.log_config:
             logging.config.dictConfig(self.settings.log_config)
+        if self.settings.storage.umask is not None:
+            set_umask(self.settings.storage.umask)
         shared.set_up(self.settings.transfer)
         self._store = store or open_store(self.settings)
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
@@ -81,6 +84,8 @@ class DownloadService:
             outbox=Outbox(self.settings.storage.state_folder()),
             is_durable=self.settings.storage.fsync,
             reserve_bytes=self.settings.storage.reserve_bytes,
+            storage_roots=[root.resolve() for root in self.settings.storage.roots],
+            local_roots=[root.resolve() for root in self.settings.local.roots],
             max_deliveries=self.settings.worker.max_deliveries,
             observe=self._observer,
             tell=self._tell if self._broker is not None else None,
@@ -118,7 +123,11 @@ class DownloadService:
     # The consumer.
 
     def supervise(self) -> None:
-        """Do what one process does for all: answer Consul and Prometheus, where configured."""
+        """Do what one process does for all: answer Consul and Prometheus, where configured.
+
+        What is left open to messages is told here, too.
+        """
+        self.warn_of_open_doors()
         if (deregister := register_consumer(self.settings)) is not None:
             self._on_close.callback(deregister)
         self.serve_metrics()
@@ -127,6 +136,13 @@ class DownloadService:
         """Serve figures of our own, where that is configured."""
         if self._metrics is not None and self.settings.metrics.listen:
             self._on_close.callback(serve_metrics(self._metrics, self.settings.metrics.listen))
+
+    def warn_of_open_doors(self) -> None:
+        """Say which directories of this host messages may write to and read from: all."""
+        if not self.settings.storage.roots:
+            log.warning("messages may have files stored in any directory: storage.roots is not set")
+        if not self.settings.local.roots:
+            log.warning("messages may have any file of this host read: local.roots is not set")
 
     def wait_for_messages(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
         """Work on messages until `stop` is called; then finish what the grace period allows.

@@ -124,8 +124,7 @@ class Transferred:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A verified file under its final name."""
+    """A verified file that stands under its final name."""
 
-    path: Path
     size_bytes: int
     seconds: float

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+from biomaj_download.permissions import make_private
 from biomaj_download.store.base import Message, Outcome
 
 log = logging.getLogger("biomaj.download.outbox")
@@ -70,7 +71,7 @@ class Outbox:
             return []
 
     def _opened(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
+        database = sqlite3.connect(make_private(self._path), timeout=_BUSY_SECONDS)
         database.execute(_SCHEMA)
         return database
 

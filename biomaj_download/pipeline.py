@@ -22,7 +22,7 @@ from biomaj_download.errors import (
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.meter import Meter
 from biomaj_download.observer import Observer
-from biomaj_download.publish import SafePath, make_directory, modification_time, publish
+from biomaj_download.publish import SafePath, modification_time, publish
 from biomaj_download.transfer.partial import Part, remove_part
 from biomaj_download.verify import Checks, tasks, verify
 
@@ -64,7 +64,6 @@ def deliver(
         DownloadError: of the last attempt.
     """
     cancellation.check()
-    make_directory(path)
     try:
         retryer(attempt)
     except Cancelled:
@@ -114,7 +113,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
         transferred.size_bytes,
         time.monotonic() - started,
     )
-    return Published(path=path, size_bytes=transferred.size_bytes, seconds=transferred.seconds)
+    return Published(size_bytes=transferred.size_bytes, seconds=transferred.seconds)
 
 
 def _may_go_on(part: Part, error: DownloadError, why: Why | None) -> bool:

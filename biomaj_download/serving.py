@@ -43,6 +43,7 @@ class EmbeddedService:
 
     def run(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
         """Serve until `stop`; call `on_turn` often, as long as the workers' loop does not hang."""
+        self._service.warn_of_open_doors()
         web = threading.Thread(target=self._server.run, name="web", daemon=True)
         web.start()
         self._service.serve_metrics()

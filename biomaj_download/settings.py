@@ -9,13 +9,23 @@ The text of an error names the value, and the environment's name where it came f
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 
 from biomaj_download.errors import ConfigError
 
@@ -51,6 +61,32 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ProxyAddress = Annotated[
     str, Field(pattern=r"^(direct|((https?|socks4a?|socks5h?)://)?[^\s/]+/?)$")
 ]
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    return path
+
+
+def _octal(value: object) -> int:
+    """Read a umask, as text only: YAML takes `27` and `0027` for two numbers, neither marked."""
+    if not isinstance(value, str) or not re.fullmatch("0?[0-7]{1,3}", value):
+        raise ValueError('expected octal digits in quotes such as "027"')
+    return int(value, 8)
+
+
+def _network(text: str) -> str:
+    return str(ip_network(text))
+
+
+#: In place of networks: all that is not on the public internet.
+PRIVATE = "private"
+
+Network = Annotated[str, AfterValidator(_network)]
+DeniedNetwork = Literal["private"] | Network
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Umask = Annotated[int, BeforeValidator(_octal)]
 
 #: A section and one of its keys, or a value that stands outside of sections.
 Place = tuple[str, ...]
@@ -150,9 +186,11 @@ class TransferSettings(Section):
     """Limits of the transfer engine, for the whole process, and its ways out.
 
     `proxies`: host -> the proxy to it (`http://`, `https://`, `socks5h://`), or `direct`; host `*`:
-    all others. `authorities_file` (PEM) unset: the host's own. `segments_from_bytes`: a file with
-    so much to come may take several connections; 0: none does. `streams_per_connection`: small
-    files that share one connection to a server that speaks HTTP/2.
+    all others. `denied_networks`: no connection is made there; `private`: to none but public
+    addresses; `allowed_networks` may be all the same. `authorities_file` (PEM) unset: the host's
+    own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
+    does. `streams_per_connection`: small files that share one connection to a server that speaks
+    HTTP/2.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -168,6 +206,8 @@ class TransferSettings(Section):
     ftp_response_timeout_seconds: int = Field(default=60, ge=1)
     list_response_timeout_seconds: int = Field(default=600, ge=1)
     proxies: dict[str, ProxyAddress] = {}
+    denied_networks: tuple[DeniedNetwork, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
     authorities_file: Path | None = None
 
     def connections_to(self, host: str) -> int:
@@ -185,16 +225,25 @@ class StorageSettings(Section):
     """How files reach the disk; `fsync` false: safe against a killed process, not a power cut.
 
     `reserve_bytes`: what stays free of a file system, but never more than half of it.
-    `state_dir` unset: `~/.local/state/biomaj-download`.
+    `state_dir` unset: `~/.local/state/biomaj-download`. `roots`: the directories below which
+    messages may have files stored; none: any. `umask` (octal) unset: as the process has it.
     """
 
     fsync: bool = True
     reserve_bytes: int = Field(default=1024**3, ge=0)
     state_dir: Path | None = None
+    roots: tuple[AbsolutePath, ...] = ()
+    umask: Umask | None = None
 
     def state_folder(self) -> Path:
         """Return where the service keeps what must outlive it."""
         return self.state_dir or Path.home() / ".local/state/biomaj-download"
+
+
+class LocalSettings(Section):
+    """What of this host the protocol `local` may read: below `roots`; none: whatever it can."""
+
+    roots: tuple[AbsolutePath, ...] = ()
 
 
 class Settings(BaseModel):
@@ -214,6 +263,7 @@ class Settings(BaseModel):
     worker: WorkerSettings = WorkerSettings()
     transfer: TransferSettings = TransferSettings()
     storage: StorageSettings = StorageSettings()
+    local: LocalSettings = LocalSettings()
     prometheus: bool = True
     log_config: dict[str, Any] | None = None
 
@@ -312,15 +362,15 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def _plain(name: str, value: str, place: Place) -> object:
-    """Read a mapping in the environment as YAML (`{"ftp.example.org": 1}`), all else as text."""
+    """Read a mapping or a list in the environment as YAML (`["/db"]`), all else as text."""
     model = _SECTION_CLASSES[place[0]] if len(place) > 1 else Settings
     annotation = model.model_fields[place[-1]].annotation
-    if not any(get_origin(part) is dict for part in (annotation, *get_args(annotation))):
+    if not any(get_origin(part) in (dict, tuple) for part in (annotation, *get_args(annotation))):
         return value
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: expected a YAML mapping, got: {error}") from error
+        raise ConfigError(f"{name}: expected YAML, a mapping or a list, got: {error}") from error
 
 
 def _put(document: dict[str, Any], place: Place, value: object) -> None:

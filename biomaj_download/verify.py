@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from biomaj_download.archives import archive_test, broken, needs_whole_file
+from biomaj_download.archives import MOST_SECONDS, archive_test, broken, needs_whole_file
 from biomaj_download.checksums import Digest
 from biomaj_download.content import check_content
 from biomaj_download.disk import on_disk
@@ -30,10 +30,12 @@ _LEAST_OF_LISTED_SIZE = 0.9
 class Checks:
     """What a bank wants checked; the length always is.
 
-    `content`: that a file begins as its name says. `is_from_web`: it comes by HTTP.
+    `archive_seconds`: what an archive's test may use of the processor. `content`: that a file
+    begins as its name says. `is_from_web`: it comes by HTTP.
     """
 
     archives: bool = True
+    archive_seconds: float = MOST_SECONDS
     content: bool = True
     is_from_web: bool = False
     digests: tuple[Digest, ...] = ()
@@ -44,7 +46,7 @@ def tasks(checks: Checks, name: str) -> Iterator[Task]:
     algorithms = frozenset(digest.algorithm for digest in checks.digests) - {"sum"}
     if algorithms:
         yield Hashing(algorithms)
-    test = archive_test(name)
+    test = archive_test(name, checks.archive_seconds)
     if checks.archives and test is not None and not needs_whole_file(test):
         yield test
 
@@ -74,7 +76,7 @@ def verify(
             check_content(part.read, name, is_from_web=checks.is_from_web)
     _compare_with_listing(stored_bytes, transferred, remote_file, name)
     _check_digests(part, checks.digests, name)
-    test = archive_test(name)
+    test = archive_test(name, checks.archive_seconds)
     if checks.archives and test is not None:
         with broken(part.path, name):
             part.outcome(test)

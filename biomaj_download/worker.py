@@ -64,6 +64,8 @@ class Worker:
         outbox: Outbox,
         is_durable: bool = True,
         reserve_bytes: int = StorageSettings().reserve_bytes,
+        storage_roots: Sequence[Path] = (),
+        local_roots: Sequence[Path] = (),
         max_deliveries: int = WorkerSettings().max_deliveries,
         tell: Callable[[Callable[[], Sequence[Message]]], ActivityTeller] | None = None,
         observe: Callable[[Job], Observer] = lambda _job: Observer(),
@@ -74,6 +76,8 @@ class Worker:
         self._reporter = reporter
         self._is_durable = is_durable
         self._reserve_bytes = reserve_bytes
+        self._storage_roots = storage_roots
+        self._local_roots = local_roots
         self._stopping = threading.Event()
         self._watch = Watch(store)
         self._teller = tell(self._watch.held) if tell is not None else None
@@ -181,6 +185,8 @@ class Worker:
                 downloader = open_downloader(job)
                 downloader.is_durable = self._is_durable
                 downloader.reserve_bytes = self._reserve_bytes
+                downloader.storage_roots = self._storage_roots
+                downloader.local_roots = self._local_roots
                 downloader.observer = observer
                 if message is not None:
                     self._watch.begin(message, downloader.cancellation)

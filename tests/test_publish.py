@@ -16,8 +16,8 @@ from biomaj_download.publish import (
     SafePath,
     final_name,
     final_path,
-    make_directory,
     modification_time,
+    opened_place,
     publish,
     sync_directories,
 )
@@ -74,11 +74,16 @@ def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(PublishError, match="file"):
-        make_directory(SafePath(tmp_path / "file" / "sub" / "a"))
+    with (
+        pytest.raises(PublishError, match="/file/sub/a: Not a directory"),
+        opened_place(tmp_path, final_path(tmp_path, "file/sub/a")),
+    ):
+        pass
 
 
-@pytest.mark.parametrize("name", ["", "/", "..", "../a", "a/../../b", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "/", "..", "../a", "a/../../b", "a\0b", "a\nb", "\ud800", "a" * 256]
+)
 def test_a_name_that_leaves_the_directory_is_refused(tmp_path, name):
     with pytest.raises(UnsafePath):
         final_path(tmp_path, name)

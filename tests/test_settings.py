@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -89,6 +90,10 @@ def test_every_value_can_be_set_by_the_environment(load, name):
         "listen": ("[::1]:9108", "[::1]:9108"),
         "log_config": ("{version: 1}", {"version": 1}),
         "prometheus": ("false", False),
+        "allowed_networks": ("[10.0.0.0/8]", ("10.0.0.0/8",)),
+        "denied_networks": ("[private, '::1/128']", ("private", "::1/128")),
+        "roots": ("[/db]", (Path("/db"),)),
+        "umask": ("027", 0o027),
         "proxies": ("{ftp.example.org: direct}", {"ftp.example.org": "direct"}),
     }
     text, expected = examples.get(key, ("7", "7"))

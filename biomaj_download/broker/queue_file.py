@@ -13,6 +13,7 @@ from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_r
 
 from biomaj_download.broker.base import REQUEUED_HEADER
 from biomaj_download.broker.dead import LONGEST_REASON_CHARACTERS, identity_of
+from biomaj_download.permissions import make_private
 
 FIRST_SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -108,7 +109,10 @@ class QueueFile:
 
     def __init__(self, path: Path, *, survives_power_cut: bool) -> None:
         self._connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            make_private(path),
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
         synchronous = "FULL" if survives_power_cut else "NORMAL"
         try:

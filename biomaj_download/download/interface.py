@@ -13,6 +13,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+from biomaj_download.archives import MOST_SECONDS
 from biomaj_download.checksums import Digest, is_checksum_file
 from biomaj_download.download.filedict import (
     FileDict,
@@ -34,7 +35,7 @@ from biomaj_download.errors import (
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
-from biomaj_download.publish import SafePath, final_path, noon, sync_directories
+from biomaj_download.publish import SafePath, final_path, noon, opened_place, sync_directories
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
@@ -187,10 +188,15 @@ class DownloadInterface(Wishes):
 
     def _download_one(self, rfile: FileDict, local_dir: Path, keep_dirs: bool) -> None:
         started = time.monotonic()
-        path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
         try:
-            with self.observer.file(path.name):
-                deliver(lambda: self._bring(path, rfile), path, self.retryer, self.cancellation)
+            path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
+            self.cancellation.check()
+            with (
+                self.observer.file(path.name),
+                opened_place(local_dir, path, roots=self.storage_roots) as place,
+            ):
+                self._places = {str(path): place}
+                deliver(lambda: self._bring(path, rfile), place, self.retryer, self.cancellation)
         except DownloadError:
             self.error = rfile["error"] = True
             raise
@@ -209,7 +215,8 @@ class DownloadInterface(Wishes):
 
         A subclass that moves bytes in its own way overrides this, and may return True to fail.
         """
-        published = bring_home(self, file_of(rfile), SafePath(Path(file_path)))
+        place = self._places.get(file_path, SafePath(Path(file_path)))
+        published = bring_home(self, file_of(rfile), place)
         rfile["size"] = published.size_bytes
         return False
 
@@ -230,6 +237,7 @@ class DownloadInterface(Wishes):
         """
         return Checks(
             archives=not self.skip_check_uncompress,
+            archive_seconds=self._values.get("check_uncompress_seconds", MOST_SECONDS),
             content=self._values.get("check_content", True),
             is_from_web=self.is_http(),
             digests=self._expected_digests(remote_file),

@@ -54,10 +54,13 @@ class LocalDownload(DownloadInterface):
         path = Path(self.rootdir, directory.lstrip("/"))
         files: list[RemoteFile] = []
         directories: list[RemoteFile] = []
-        with mapped({**_SOURCE_ERRORS, OSError: RemoteFileMissing}, subject=str(path)):
-            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        with (
+            mapped({**_SOURCE_ERRORS, OSError: RemoteFileMissing}, subject=str(path)),
+            self._found(path) as place,
+        ):
+            for entry in sorted(os.scandir(_by(place)), key=lambda entry: entry.name):
                 status = entry.stat() if entry.is_dir() or entry.is_file() else None
-                if status is not None:
+                if status is not None and (not entry.is_symlink() or self._may_read(entry.path)):
                     kept = directories if entry.is_dir() else files
                     kept.append(_remote_file(entry.name, status, self.rootdir))
         return Listing(files=tuple(files), directories=tuple(directories))
@@ -66,17 +69,40 @@ class LocalDownload(DownloadInterface):
         """Copy or link a file."""
         source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
         started = time.monotonic()
-        with mapped(_SOURCE_ERRORS, subject=str(source)), _opened(source) as descriptor:
-            status = os.fstat(descriptor)
+        with mapped(_SOURCE_ERRORS, subject=str(source)), self._found(source) as place:
+            status = os.fstat(place)
             if not stat.S_ISREG(status.st_mode):
                 raise RemoteFileMissing(f"{source}: expected a regular file")
-            if not (self.use_hardlinks and _linked(source, part)):
-                _copy(descriptor, part, self.cancellation)
+            if not (self.use_hardlinks and _linked(place, part)):
+                _copy(place, part, self.cancellation)
         return Transferred(
             size_bytes=status.st_size,
             modified_at=_instant(status),
             seconds=time.monotonic() - started,
         )
+
+    @contextmanager
+    def _found(self, path: Path) -> Iterator[int]:
+        """Name what a path leads to, through all links, without opening it: it may be a device.
+
+        Raises:
+            AccessDenied: it may not be read.
+        """
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not self._may_read(_by(place)):
+                allowed = ", ".join(str(root) for root in self.local_roots)
+                raise AccessDenied(f"{path}: expected a path below {allowed} (local.roots)")
+            yield place
+        finally:
+            os.close(place)
+
+    def _may_read(self, path: str) -> bool:
+        """Say whether what a path leads to lies below one of the roots."""
+        if not self.local_roots:
+            return True
+        there = Path(os.path.realpath(path))
+        return any(there.is_relative_to(root) for root in self.local_roots)
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; a link takes none."""
@@ -87,22 +113,18 @@ class LocalDownload(DownloadInterface):
         return Checks(archives=False, content=False, digests=self._expected_digests(remote_file))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Open a file to read it: a fifo that nobody writes would keep who opens it waiting."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _by(place: int) -> str:
+    """Return a path to what is named, whatever its own path means by now (proc(5))."""
+    return f"/proc/self/fd/{place}"
 
 
-def _linked(source: Path, part: Part) -> bool:
+def _linked(source: int, part: Part) -> bool:
     """Link a file; False where it lies on another file system."""
     with on_disk(part.path):
         part.path.unlink(missing_ok=True)
     try:
-        os.link(source, part.path)
+        # With a descriptor, Python asks for the file behind the path, as open(2) shows.
+        os.link(_by(source), part.path, src_dir_fd=source, follow_symlinks=True)
     except OSError:
         return False
     return True
@@ -110,12 +132,16 @@ def _linked(source: Path, part: Part) -> bool:
 
 def _copy(source: int, part: Part, cancellation: Cancellation) -> None:
     """Copy a file, as long as it is wanted."""
-    with on_disk(part.path):
-        part.create()
-    while chunk := os.read(source, _CHUNK_BYTES):
-        cancellation.check()
+    descriptor = os.open(_by(source), os.O_RDONLY | os.O_CLOEXEC)
+    try:
         with on_disk(part.path):
-            part.write(chunk)
+            part.create()
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
+            cancellation.check()
+            with on_disk(part.path):
+                part.write(chunk)
+    finally:
+        os.close(descriptor)
 
 
 def _instant(status: os.stat_result) -> datetime:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from biomaj_download.archives import MOST_SECONDS
 from biomaj_download.checksums import checked_digest
 from biomaj_download.errors import OptionError, OptionTypeError
 from biomaj_download.retry import (
@@ -160,6 +161,13 @@ UNPACKING_OPTIONS = (
         parse_boolean,
         default="false",
         help="true: do not test that compressed files and archives unpack.",
+    ),
+    Option(
+        "check_uncompress_seconds",
+        parse_count,
+        default=MOST_SECONDS,
+        help="Seconds of the processor that this test may take of one file, which is refused then; "
+        "0: any number.",
     ),
     Option(
         "check_content",

@@ -60,6 +60,7 @@ from biomaj_download.errors import (
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
+from biomaj_download.transfer.addresses import checked_address
 from biomaj_download.transfer.easy import AUTHORITIES_FILE
 from biomaj_download.transfer.partial import Part
 
@@ -195,6 +196,7 @@ class IRODSDownload(DownloadInterface):
             DownloadError: the server, or the way there, failed.
         """
         account = self._account()
+        checked_address(shared.settings(), account.host)  # its library looks it up again
         host = f"irods://{account.host}:{account.port}"
         with shared.turn(host, self.cancellation, max_connections=self._values["max_connections"]):
             try:

@@ -44,6 +44,7 @@ from biomaj_download.errors import (
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
+from biomaj_download.transfer.addresses import checked_address
 from biomaj_download.transfer.outcome import redact
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
@@ -126,7 +127,7 @@ class RSYNCDownload(DownloadInterface):
         path = directory.strip("/")
         # The slash behind the name asks for what the directory holds; `.` is not written to.
         options = ["--list-only", "--dirs", "--no-relative"]
-        answer = self._run(source, options, f"{path or '.'}/", ".")
+        answer = self._run(source, options, f"{path or '.'}/")
         return read_rsync_list(os.fsdecode(answer))
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
@@ -138,7 +139,7 @@ class RSYNCDownload(DownloadInterface):
             self._source(remote_file.root or self.rootdir),
             ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],
             remote_file.name.lstrip("/"),
-            str(part.path),
+            part.path,
         )
         with on_disk(part.path):
             status = part.path.stat()
@@ -161,21 +162,38 @@ class RSYNCDownload(DownloadInterface):
         if separator:
             return self._daemon(host, f"{module}/{rootdir}")
         if not self.rootdir:
-            return _Source(f"{self.server.rstrip('/') or ''}/", "local://localhost")
+            return self._here()
         if rootdir.startswith(":"):
             return self._daemon(self.server, rootdir[1:])
         return self._by_ssh(rootdir)
+
+    def _here(self) -> _Source:
+        """Return a directory of this host: what began otherwise could be a host or an option."""
+        if not self.server.startswith("/"):
+            raise OptionError(
+                f"rsync: expected a server, or the absolute path of a directory of this host, "
+                f"got {self.server!r} and no directory on it"
+            )
+        if self.local_roots:
+            raise AccessDenied(
+                f"rsync: {self.server}: expected no directory of this host, as local.roots is set: "
+                "rsync would follow links out of it; use the protocol local"
+            )
+        return _Source(f"{self.server.rstrip('/')}/", "local://localhost")
 
     def _daemon(self, host: str, path: str) -> _Source:
         name, port = _host_and_port(host)
         user = (self.credentials or "").partition(":")[0]
         account = f"{user}@" if user else ""
-        address = f"{name}:{port}" if port else name
+        shown = f"{name}:{port}" if port else name
+        there = None if self.proxy else checked_address(shared.settings(), name)
+        host = (f"[{there}]" if ":" in there else there) if there else name
+        address = f"{host}:{port}" if port else host
         # rsync 3.5.0's daemon loses files of a list whose root is not the module's.
         module, _, root = re.sub("/{2,}", "/", path).strip("/").partition("/")
         return _Source(
             f"rsync://{account}{address}/{module}/",
-            f"rsync://{address}",
+            f"rsync://{shown}",
             root,
             (f"--contimeout={self._connect_seconds()}",),
             is_daemon=True,
@@ -189,20 +207,24 @@ class RSYNCDownload(DownloadInterface):
                 "rsync by ssh: expected credentials `user`, for ssh logs in by key, got a password"
             )
         account = f"{user}@" if user else ""
-        command = shlex.join(["ssh", *self._ssh_options(port)])
+        command = shlex.join(["ssh", *self._ssh_options(name, port)])
         return _Source(
             f"{account}{name}:{rootdir.rstrip('/')}/",
             f"ssh://{name}:{port}",
             options=("-e", command),
         )
 
-    def _ssh_options(self, port: str) -> Sequence[str]:
+    def _ssh_options(self, name: str, port: str) -> Sequence[str]:
         """Return the words for ssh; what a bank does not set is as in the user's ssh_config."""
         options = [
             "BatchMode=yes",
             f"ConnectTimeout={self._connect_seconds()}",
             "ServerAliveInterval=30",
         ]
+        there = checked_address(shared.settings(), name)
+        if there is not None:
+            alias = f"[{name}]:{port}" if port not in ("", "22") else name
+            options += [f"HostName={there}", f"HostKeyAlias={alias}"]
         hosts_file = self._values["ssh_hosts_file"]
         policy = self._values["ssh_new_host"] if "ssh_new_host" in self.options else None
         if policy == "accept":
@@ -217,8 +239,12 @@ class RSYNCDownload(DownloadInterface):
             words += ["-i", str(self._values["ssh_key_file"])]
         return [*words, "-p", port] if port else words
 
-    def _run(self, source: _Source, options: Sequence[str], name: str, target: str) -> bytes:
+    def _run(
+        self, source: _Source, options: Sequence[str], name: str, target: Path | None = None
+    ) -> bytes:
         """Run rsync for one name below the source; return what it printed.
+
+        It runs in the target's directory, which may be an open one of this process.
 
         Raises:
             DownloadError: it failed.
@@ -230,7 +256,7 @@ class RSYNCDownload(DownloadInterface):
             *options,
             "--",
             source.address,
-            target,
+            f"./{target.name}" if target else ".",
         ]
         path = f"{source.root}/{name}" if source.root else name
         subject = f"{source.host}/{path}"
@@ -243,6 +269,7 @@ class RSYNCDownload(DownloadInterface):
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
+                    cwd=target.parent if target else None,
                     env=self._environment(source),
                 )
             except FileNotFoundError as error:
@@ -254,7 +281,9 @@ class RSYNCDownload(DownloadInterface):
                     _end(process)
         if process.returncode:
             text = os.fsdecode(errors)
-            raise _local_error(text, target) or _error_of(subject, process.returncode, text)
+            raise _local_error(text, target or Path()) or _error_of(
+                subject, process.returncode, text
+            )
         return output
 
     def _awaited(
@@ -320,11 +349,11 @@ def _host_and_port(server: str) -> tuple[str, str]:
     return name, port
 
 
-def _local_error(text: str, target: str) -> DownloadError | None:
+def _local_error(text: str, target: Path) -> DownloadError | None:
     """Return what this host's disk said, where it is what failed."""
     for told in _HERE.finditer(text):
         if is_disk_error(int(told[1])):
-            return disk_error(OSError(int(told[1]), told[0]), Path(target))
+            return disk_error(OSError(int(told[1]), told[0]), target)
     return None
 
 

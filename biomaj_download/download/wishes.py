@@ -24,6 +24,7 @@ from biomaj_download.download.options import (
 from biomaj_download.job import RemoteFile
 from biomaj_download.meter import Meter
 from biomaj_download.observer import Observer
+from biomaj_download.publish import SafePath
 from biomaj_download.retry import retryer
 from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
@@ -70,6 +71,12 @@ class Wishes:
         self.skip_check_uncompress = False
         self.is_durable = True
         self.reserve_bytes = _RESERVE_BYTES
+        #: The open place of the file that comes now, by its path.
+        self._places: Mapping[str, SafePath] = {}
+        #: Directories, resolved, below which files may be stored; none: anywhere.
+        self.storage_roots: Sequence[Path] = ()
+        #: Directories, resolved, below which files of this host may be read; none: anywhere.
+        self.local_roots: Sequence[Path] = ()
         #: Where files were published whose names may still be lost in a power cut.
         self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}

@@ -18,6 +18,7 @@ from typing import Any
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
 from biomaj_download.errors import StoreError
+from biomaj_download.permissions import make_private
 from biomaj_download.store import embedded_steps as steps
 from biomaj_download.store.base import (
     Answer,
@@ -163,14 +164,14 @@ class EmbeddedStore(Store):
     def _mapped(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"store {self._path}: {error}") from error
 
 
 def opened(path: Path) -> sqlite3.Connection:
     """Open the file, and make what is missing in it."""
     database = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        make_private(path), timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
         _write_ahead(database)

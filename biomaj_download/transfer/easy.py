@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies_environment
 
 import certifi
 import pycurl
 
+from biomaj_download.errors import AccessDenied
 from biomaj_download.settings import TransferSettings
+from biomaj_download.transfer.addresses import Guard, guard_of
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
 from biomaj_download.transfer.request import Sink, TransferRequest
 
@@ -48,6 +52,7 @@ _ALWAYS: dict[int, Any] = {
     pycurl.ACCEPT_ENCODING: "identity",  # the file as it is; should it come encoded, decode it
     pycurl.USERAGENT: "biomaj_download",
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+    pycurl.PROXY_SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.BUFFERSIZE: 512 * 1024,
 }
 #: Many small files may share a connection; a larger one has its own.
@@ -77,6 +82,13 @@ class _Nothing:
 _NOTHING: Sink = _Nothing()
 
 
+class _Socket(socket.socket):
+    """libcurl takes a copy of its descriptor: it need not be closed by hand."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Handle:
     """A libcurl handle, and what it is set to: a bank's thousands of requests differ little.
 
@@ -97,6 +109,10 @@ class Handle:
         #: What an FTP server said with the body, where it was not asked before.
         self.told_bytes: int | None = None
         self._retry_after = b""
+        self._guard: Guard | None = None
+        #: Where a form was sent; None: none was.
+        self._form_url: str | None = None
+        self._keeps_method = False
 
     def configure(
         self,
@@ -127,11 +143,15 @@ class Handle:
                 self.curl.setopt(pycurl.NOPROGRESS, 0)
                 self.curl.setopt(pycurl.XFERINFOFUNCTION, self._is_to_end)
                 self.curl.setopt(pycurl.MAXCONNECTS, 1)  # another user's would be counted, too
+            self._guard = None if _is_by_our_proxy(request, settings) else guard_of(settings)
+            if self._guard is not None:
+                self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
             self._options = options
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING
         self.sink_error = None
         self._on_header = request.on_header
+        self._form_url = None if request.post_body is None else request.url
         self.is_chunked = self._is_abandoned = False
         self.told_bytes = None
         self._retry_after = b""
@@ -148,6 +168,15 @@ class Handle:
             self.sink_error = error
             return 0
 
+    def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
+        """Make a socket for an address that libcurl has found, unless it is denied."""
+        host = address.addr[0]
+        refusal = self._guard.refusal(host) if self._guard else None
+        if refusal is not None:
+            self.sink_error = refusal
+            return int(pycurl.SOCKET_BAD)
+        return _Socket(address.family, address.socktype, address.protocol)
+
     def retry_after_seconds(self) -> float:
         """Return how long the server wants us to wait; 0: it does not say.
 
@@ -161,10 +190,17 @@ class Handle:
     def _is_to_end(self, *_bytes: int) -> int:
         return int(self._is_abandoned)
 
-    def _hear(self, line: bytes) -> None:
-        """Take a line of the answer's head, of each answer where there are more."""
+    def _hear(self, line: bytes) -> int | None:
+        """Take a line of the answer's head, of each answer where there are more; -1 ends all."""
         if line.startswith(b"HTTP/"):
             self.is_chunked = False
+            self._keeps_method = line.split()[1:2] in ([b"307"], [b"308"])
+        elif self._form_url and self._keeps_method and line[:9].lower() == b"location:":
+            target = urljoin(self._form_url, line[9:].strip().decode("latin-1"))
+            if not _is_same_site(self._form_url, target):
+                host = urlsplit(self._form_url).hostname
+                self.sink_error = AccessDenied(f"{host}: wants a form sent to another host")
+                return -1
         elif line[:18].lower() == b"transfer-encoding:":
             self.is_chunked = True
         elif line[:12].lower() == b"retry-after:":
@@ -173,6 +209,16 @@ class Handle:
             self.told_bytes = int(begins[1])
         if self._on_header is not None:
             self._on_header(line)
+        return None
+
+
+def _is_same_site(url: str, target: str) -> bool:
+    """Say whether what a form holds may go there: to the same port, or by TLS to the same host."""
+    here, there = urlsplit(url), urlsplit(target)
+    if (here.scheme, here.netloc) == (there.scheme, there.netloc):
+        return True
+    by_default_ports = here.netloc == there.netloc and ":" not in here.netloc
+    return by_default_ports and (here.scheme, there.scheme) == ("http", "https")
 
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:
@@ -228,6 +274,12 @@ def _proxy_options(request: TransferRequest, settings: TransferSettings) -> dict
         options[pycurl.PROXYUSERNAME] = user
         options[pycurl.PROXYPASSWORD] = password
     return options
+
+
+def _is_by_our_proxy(request: TransferRequest, settings: TransferSettings) -> bool:
+    """Say whether the configuration's proxy is what is connected to: it stands where it stands."""
+    proxy = None if request.proxy else configured_proxy(request.url, settings.proxies)
+    return proxy not in (None, DIRECT)
 
 
 def _is_by_http(proxy: str | None) -> bool:

@@ -112,7 +112,7 @@ class _GrowingFile(io.RawIOBase):
     def __init__(self, path: Path, check: Callable[[], None]) -> None:
         super().__init__()
         self._check = check
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._position = 0
         self._changed = threading.Condition()
         self._has_ended = False

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from biomaj_download.machine import this_run
+from biomaj_download.permissions import STATE_MODE
 from biomaj_download.transfer.ranges import Ranges
 
 log = logging.getLogger("biomaj.download.kept")
@@ -146,7 +147,9 @@ class Keeper:
         }
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
-            temporary.write_text(json.dumps(record), encoding="utf-8")
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "x", encoding="utf-8", opener=_privately) as file:
+                json.dump(record, file)
             temporary.replace(self._path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -159,7 +162,8 @@ def kept(part_path: Path) -> Kept | None:
     What this run of this machine wrote counts in full: only a power cut loses what was written.
     """
     try:
-        told = json.loads(_beside(part_path).read_text(encoding="utf-8"))
+        with open(_beside(part_path), encoding="utf-8", opener=_at_once) as file:
+            told = json.load(file)
         written, synced, run, inode = (
             told.pop(name) for name in ("written", "synced", "run", "inode")
         )
@@ -177,6 +181,16 @@ def kept(part_path: Path) -> Kept | None:
 
 def _within(ranges: Iterable[tuple[int, int]], size_bytes: int) -> Ranges:
     return Ranges((max(int(first), 0), min(int(end), size_bytes)) for first, end in ranges)
+
+
+def _privately(path: str, flags: int) -> int:
+    """Open a file for this user alone."""
+    return os.open(path, flags, STATE_MODE)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open what has the name of a record, but no link, and no fifo that nobody writes."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def forget(part_path: Path) -> None:

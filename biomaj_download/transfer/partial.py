@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 
 from biomaj_download.cancellation import Cancellation
 from biomaj_download.errors import PublishError
+from biomaj_download.permissions import PART_MODE, published_mode
 from biomaj_download.transfer.digests import Hashing, bsd_sum
 from biomaj_download.transfer.followers import Follower, Task, WatchedFile
 from biomaj_download.transfer.kept import Keeper, Validators, forget, kept
@@ -28,7 +30,9 @@ _LOOK_SECONDS = 0.1
 #: A smaller file is hashed and tested when it is there, in a moment, rather than by threads.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
 
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+#: A link under the name of a part would have us write elsewhere.
+_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
+_CREATE = os.O_RDWR | os.O_CREAT | _OPEN
 
 
 def part_path(path: Path) -> Path:
@@ -43,8 +47,8 @@ def remove_part(final: Path) -> None:
     """Remove what a transfer left of a file that is not wanted any more, unless another writes."""
     path = part_path(final)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | _OPEN)
+    except OSError:  # it is gone, or none of ours
         return
     try:
         if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -77,6 +81,7 @@ class Part:
         self._keeper: Keeper | None = None
         self._is_reusable = False
         self._lock = threading.Lock()
+        self._is_ours = False
 
     def follow(self, tasks: Iterable[Task]) -> None:
         """Have these tasks read a large file while it is written, ahead of `outcome`."""
@@ -155,18 +160,29 @@ class Part:
     def _lock_ours(self) -> tuple[int, int]:
         """Return the file's descriptor and size, when nobody else of this host writes it."""
         while True:
-            descriptor = os.open(self.path, _CREATE, 0o666)
+            descriptor = self._created()
             try:
                 while not _try_lock(descriptor):
                     self._cancellation.sleep(_LOOK_SECONDS)
                     self._cancellation.check()
                 size_bytes = self._size_of_ours(descriptor)
                 if size_bytes is not None:
+                    self._is_ours = True
                     return descriptor, size_bytes
             except BaseException:
                 os.close(descriptor)
                 raise
             os.close(descriptor)
+
+    def _created(self) -> int:
+        """Open the file, made where it is missing; a link that has its name is removed."""
+        while True:
+            try:
+                return os.open(self.path, _CREATE, PART_MODE)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+            self.path.unlink(missing_ok=True)
 
     def write(self, chunk: bytes, /) -> int:
         """Add a chunk to the beginning, all of it; return its length."""
@@ -255,6 +271,8 @@ class Part:
         """
         if self._ranges.is_scattered:
             raise PublishError(f"{path.name}: expected all of its bytes, got {list(self._ranges)}")
+        if self._is_ours:  # a hard link is somebody's file: its mode stays
+            os.fchmod(self._opened(), published_mode())
         self.path.replace(path)
         self._forget()
 
@@ -295,20 +313,20 @@ class Part:
         """Return the size of the open file, if it is the one at our path, and has no other name.
 
         Who had the lock may have published it meanwhile; and a hard link that a killed process
-        left behind is somebody's file: it goes, unchanged.
+        left behind is somebody's file: it goes, unchanged, as what is no regular file does.
         """
         try:
-            status = self.path.stat()
+            status = self.path.lstat()
         except FileNotFoundError:
             return None
-        if status.st_nlink > 1:
+        if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
             self.path.unlink(missing_ok=True)
             return None
         return status.st_size if os.path.samestat(os.fstat(descriptor), status) else None
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(self.path, os.O_RDONLY | _OPEN)
         return self._descriptor
 
 

@@ -228,7 +228,9 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_asked(faulty_http
     downloader = by_http(faulty_http)
     downloader.set_files_to_download([{"name": "a.dat", "save_as": "a" * 256}])
 
-    with pytest.raises(PublishError, match="File name too long; save the file under a shorter"):
+    with pytest.raises(
+        PublishError, match="at most 255 bytes, got 256; save the file under a shorter"
+    ):
         downloader.download(str(tmp_path))
 
     assert faulty_http.requests == []

@@ -412,6 +412,7 @@ WRONG = {
     "retry_permanent": "yes",
     "skip_check_uncompress": "maybe",
     "check_content": "maybe",
+    "check_uncompress_seconds": "-1",
     "checksum": "md5:1",
     "verify": "sometimes",
     "connect_timeout": "0",

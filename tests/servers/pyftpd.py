@@ -22,7 +22,7 @@ class PyftpdServer:
     `without`: commands that it does not have. `ends_with`: replies by their code, which it says
     in place of its own, and hangs up. `connections_per_address`: it turns away who has so many
     (421); 0: nobody. `cut_with`: half of a listing or of a small file is sent, then this
-    reply; "": the control connection ends, too.
+    reply; "": the control connection ends, too. `lists`: what it sends in place of any listing.
     """
 
     host = "127.0.0.1"
@@ -36,6 +36,7 @@ class PyftpdServer:
         ends_with: Mapping[str, str] | None = None,
         connections_per_address: int = 0,
         cut_with: str | None = None,
+        lists: bytes | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="biomaj-test-pyftpd-"))
         self.root = self.folder / "root"
@@ -44,6 +45,7 @@ class PyftpdServer:
         self.ends_with = ends_with or {}
         self.most_connections = 0
         self.cut_with = cut_with
+        self.lists = lists
         authorizer = DummyAuthorizer()
         authorizer.add_anonymous(str(self.root))
         authorizer.add_user(self.user, self.password, str(self.root))
@@ -56,7 +58,7 @@ class PyftpdServer:
             "auth_failed_timeout": 0,
             "pre_process_command": _record,
             "respond": _respond,
-            "dtp_handler": DTPHandler if cut_with is None else _CutData,
+            "dtp_handler": _data_handler(self),
         }
         self._server = FTPServer((self.host, 0), type("Handler", (FTPHandler,), attributes))
         self._server.max_cons_per_ip = connections_per_address
@@ -86,6 +88,21 @@ class PyftpdServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _data_handler(server: PyftpdServer) -> type[DTPHandler]:
+    if server.lists is not None:
+        return _FalseListing
+    return DTPHandler if server.cut_with is None else _CutData
+
+
+class _FalseListing(DTPHandler):
+    """Sends the same for every listing."""
+
+    def push_with_producer(self, producer: Any) -> None:
+        if hasattr(producer, "iterator"):
+            producer.iterator = iter([self.cmd_channel.owner.lists])
+        super().push_with_producer(producer)
 
 
 class _CutData(DTPHandler):
