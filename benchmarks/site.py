@@ -99,13 +99,7 @@ class Site:
                 "db": 0,
                 "prefix": PREFIX,
             },
-            "rabbitmq": {
-                "host": self.rabbitmq.host,
-                "port": self.rabbitmq.port,
-                "user": self.rabbitmq.user,
-                "password": self.rabbitmq.password,
-                "virtual_host": self.rabbitmq.virtual_host,
-            },
+            "rabbitmq": self.rabbitmq.section,
             "web": {
                 "port": self.web.port,
                 "local_endpoint": self.web.url,

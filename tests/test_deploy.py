@@ -127,13 +127,7 @@ def started(command: list[str], **environment: str) -> Iterator[subprocess.Popen
 def config(rabbitmq, redis_server, tmp_path) -> str:
     path = tmp_path / "download.yml"
     document = {
-        "rabbitmq": {
-            "host": rabbitmq.host,
-            "port": rabbitmq.port,
-            "user": rabbitmq.user,
-            "password": rabbitmq.password,
-            "queue": "deploy",
-        },
+        "rabbitmq": {**rabbitmq.section, "queue": "deploy"},
         "redis": {"host": redis_server.host, "port": redis_server.port},
         "web": {"port": free_port()},
     }

@@ -132,14 +132,7 @@ def test_consumer_process_works_on_rabbitmq_and_redis_and_stops_when_told(
     rabbitmq, redis_server, served, tmp_path
 ):
     queue = f"test-{uuid.uuid4()}"
-    rabbitmq_settings = {
-        "host": rabbitmq.host,
-        "port": rabbitmq.port,
-        "user": rabbitmq.user,
-        "password": rabbitmq.password,
-        "virtual_host": rabbitmq.virtual_host,
-        "queue": queue,
-    }
+    rabbitmq_settings = {**rabbitmq.section, "queue": queue}
     redis_settings = {"host": redis_server.host, "port": redis_server.port, "prefix": queue}
     config = tmp_path / "config.yml"
     config.write_text(

@@ -52,13 +52,7 @@ class Site:
 
     def __init__(self, rabbitmq: RabbitmqServer, redis: RedisSettings, home: Path) -> None:
         self.settings: dict[str, Any] = {
-            "rabbitmq": {
-                "host": rabbitmq.host,
-                "port": rabbitmq.port,
-                "user": rabbitmq.user,
-                "password": rabbitmq.password,
-                "queue": QUEUE,
-            },
+            "rabbitmq": {**rabbitmq.section, "queue": QUEUE},
             "redis": {"host": redis.host, "port": redis.port, "prefix": f"test-{uuid.uuid4()}"},
         }
         self._home = home

@@ -90,14 +90,7 @@ def document(rabbitmq, redis_server) -> dict[str, Any]:
     """The configuration of a consumer of two processes, with a queue of its own."""
     queue = f"test-{uuid.uuid4()}"
     return {
-        "rabbitmq": {
-            "host": rabbitmq.host,
-            "port": rabbitmq.port,
-            "user": rabbitmq.user,
-            "password": rabbitmq.password,
-            "virtual_host": rabbitmq.virtual_host,
-            "queue": queue,
-        },
+        "rabbitmq": {**rabbitmq.section, "queue": queue},
         "redis": {"host": redis_server.host, "port": redis_server.port, "prefix": queue},
         "worker": {"processes": 2},
     }

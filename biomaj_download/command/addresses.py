@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from biomaj_download.command.accounts import CREDENTIALS_VARIABLE, credentials_at
@@ -30,7 +30,8 @@ SCHEMES = {
 class Address:
     """Where a file or a directory is; `host` has the port, where it is not the usual one.
 
-    `path` is decoded, `raw_path` as it was written, with the query. `url` holds no account.
+    `path` is decoded, `raw_path` as it was written, with the query. `url` holds no account:
+    `credentials` are those of its host, for all files there.
     """
 
     url: str
@@ -40,7 +41,7 @@ class Address:
     port: int | None
     path: str
     raw_path: str
-    user: str | None
+    credentials: str | None = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ def read_address(url: str) -> Address:
     """Read an address.
 
     Raises:
-        OptionError: it is none, or holds a password.
+        OptionError: it is none, or holds a password; or ~/.netrc cannot be read.
     """
     try:
         parts = urlsplit(url)
@@ -79,6 +80,7 @@ def read_address(url: str) -> Address:
 def _address(parts: SplitResult, port: int | None) -> Address:
     host = parts.netloc.rpartition("@")[2]
     raw_path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    user = unquote(parts.username) if parts.username else None
     return Address(
         url=f"{parts.scheme}://{host}{raw_path}",
         scheme=parts.scheme,
@@ -87,7 +89,7 @@ def _address(parts: SplitResult, port: int | None) -> Address:
         port=port,
         path=unquote(parts.path) or "/",
         raw_path=raw_path,
-        user=unquote(parts.username) if parts.username else None,
+        credentials=credentials_at(parts.hostname, user) if parts.hostname else None,
     )
 
 
@@ -122,7 +124,7 @@ def file_downloader(address: Address, options: Mapping[str, str]) -> DownloadInt
             [{"name": address.raw_path, "save_as": address.name}],
             options=options,
         )
-        downloader.set_credentials(_credentials(address))
+        downloader.set_credentials(address.credentials)
         return downloader
     downloader = _below(address, address.directory, options)
     downloader.set_files_to_download([{"name": address.name}])
@@ -136,19 +138,14 @@ def tree_downloader(address: Address, options: Mapping[str, str]) -> DownloadInt
 
 def _below(address: Address, directory: str, options: Mapping[str, str]) -> DownloadInterface:
     server, param = address.host, None
-    credentials = _credentials(address)
     if address.scheme == "rsync":
         module, _, directory = directory.strip("/").partition("/")
         server = f"rsync://{address.host}/{module}"
     elif address.scheme == "irods":
-        user, _, password = (credentials or "").partition(":")
+        user, _, password = (address.credentials or "").partition(":")
         given = {"user": user, "password": password, "port": str(address.port or "")}
         server, param = address.hostname, {key: value for key, value in given.items() if value}
     protocol = "local" if address.scheme == "file" else address.scheme
     downloader = get_handler(protocol, server, directory, options=options, param=param)
-    downloader.set_credentials(credentials)
+    downloader.set_credentials(address.credentials)
     return downloader
-
-
-def _credentials(address: Address) -> str | None:
-    return credentials_at(address.hostname, address.user) if address.hostname else None

@@ -186,11 +186,7 @@ class CurlDownload(DownloadInterface):
         if not self.is_http():
             return files
         asked: dict[int, Future[TransferResult]] = {
-            place: engine().submit(
-                self.request(
-                    self.file_url(file), head_only=True, is_small=True, most_seconds=SIZE_SECONDS
-                )
-            )
+            place: engine().submit(self._size_request(file))
             for place, file in enumerate(files)
             if file.is_vague
         }
@@ -225,14 +221,16 @@ class CurlDownload(DownloadInterface):
 
     def told_size(self, remote_file: RemoteFile) -> int | None:
         """Ask the server for a file's size; None: it does not tell."""
-        url = self.file_url(remote_file)
         try:
-            return self.moved(
-                self.request(url, head_only=True, is_small=True, most_seconds=SIZE_SECONDS)
-            ).announced_bytes
+            return self.moved(self._size_request(remote_file)).announced_bytes
         except DownloadError as error:
             log.debug("size not told name=%s error=%s", remote_file.name, error)
             return None
+
+    def _size_request(self, file: RemoteFile) -> TransferRequest:
+        return self.request(
+            self.file_url(file), head_only=True, is_small=True, most_seconds=SIZE_SECONDS
+        )
 
     def _size_by_range(self, file: RemoteFile) -> int | None:
         """Ask for the first byte: the answer tells the size (RFC 9110, section 14.4)."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from biomaj_download.errors import StoreError
 from biomaj_download.store.activity import (
     BUCKETS,
     MOST_ENDED,
@@ -25,7 +22,8 @@ from biomaj_download.store.activity import (
     bucket_now,
     instant,
 )
-from biomaj_download.store.embedded import opened
+from biomaj_download.store.embedded_steps import SCHEMA as SESSIONS_SCHEMA
+from biomaj_download.store.sqlite_file import SqliteFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS activity (
@@ -55,15 +53,11 @@ FROM session LEFT JOIN activity ON activity.bank = session.bank AND activity.ses
 
 
 class EmbeddedActivity(Activity):
-    """Activity in a file, on a connection of its own; used by one thread at a time."""
+    """Activity in a file, on a connection of its own."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
+        self._file = SqliteFile(path, SESSIONS_SCHEMA + _SCHEMA)
         self._trimmed_at = 0
-        with self._mapped():
-            self._database = opened(path)
-            self._database.executescript(_SCHEMA)
 
     def tell(
         self, pulse: Pulse, ended: Sequence[EndedFile], moved: Mapping[SessionKey, int]
@@ -71,7 +65,7 @@ class EmbeddedActivity(Activity):
         """Tell all in one transaction."""
         now, bucket = time.time(), bucket_now()
         touched = {(file.bank, file.session) for file in ended} | {*moved}
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO pulse VALUES (?, ?, ?)",
                 (pulse.consumer.name, now + PULSE_SECONDS, pulse.model_dump_json()),
@@ -93,12 +87,12 @@ class EmbeddedActivity(Activity):
 
     def forget_consumer(self, name: str) -> None:
         """Remove a consumer's pulse."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             database.execute("DELETE FROM pulse WHERE consumer = ?", (name,))
 
     def expect(self, bank: str, session: str, files: int) -> None:
         """Note it with the session."""
-        with self._transaction() as database:
+        with self._file.transaction() as database:
             if _touch(database, (bank, session), time.time(), 0):
                 database.execute(
                     "UPDATE activity SET expected = ? WHERE bank = ? AND session = ?",
@@ -109,13 +103,15 @@ class EmbeddedActivity(Activity):
         """Return sessions; of one that nothing was told of, the time is unknown: it is new."""
         where, values = ("WHERE session.bank = ?", (bank,)) if bank is not None else ("", ())
         query = f"{_SESSIONS} {where} ORDER BY ifnull(opened_at, 9e99) DESC, id LIMIT ? OFFSET ?"
-        rows = self._rows(query, *values, limit, offset)
-        count = self._rows(f"SELECT count(*) FROM session {where}", *values)  # noqa: S608 - of ours
+        rows = self._file.rows(query, *values, limit, offset)
+        count = self._file.rows(f"SELECT count(*) FROM session {where}", *values)  # noqa: S608 - of ours
         return [_session(row) for row in rows], count[0][0]
 
     def session(self, bank: str, session: str) -> Session | None:
         """Look for one."""
-        rows = self._rows(f"{_SESSIONS} WHERE session.bank = ? AND session.id = ?", bank, session)
+        rows = self._file.rows(
+            f"{_SESSIONS} WHERE session.bank = ? AND session.id = ?", bank, session
+        )
         return _session(rows[0]) if rows else None
 
     def files(
@@ -137,18 +133,17 @@ class EmbeddedActivity(Activity):
     def pulses(self) -> list[Pulse]:
         """Read those that have not run out."""
         query = "SELECT body FROM pulse WHERE until > ? ORDER BY consumer"
-        return [Pulse.model_validate_json(body) for (body,) in self._rows(query, time.time())]
+        return [Pulse.model_validate_json(body) for (body,) in self._file.rows(query, time.time())]
 
     def speed(self) -> list[int]:
         """Read all buckets."""
         first = bucket_now() - BUCKETS + 1
-        told = dict(self._rows("SELECT bucket, bytes FROM speed WHERE bucket >= ?", first))
+        told = dict(self._file.rows("SELECT bucket, bytes FROM speed WHERE bucket >= ?", first))
         return [told.get(bucket, 0) for bucket in range(first, first + BUCKETS)]
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._database.close()
+        self._file.close()
 
     def _page(
         self, where: str, values: Sequence[str], search: str, offset: int, limit: int
@@ -157,38 +152,14 @@ class EmbeddedActivity(Activity):
         if search:
             where, values = f"{where} AND instr(searched, ?)", [*values, search.casefold()]
         else:
-            total = self._rows(f"SELECT count(*) FROM ended WHERE {where}", *values)[0][0]  # noqa: S608 - of ours
+            total = self._file.rows(f"SELECT count(*) FROM ended WHERE {where}", *values)[0][0]  # noqa: S608 - of ours
         query = f"SELECT body FROM ended WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"  # noqa: S608 - of ours
-        bodies = [body for (body,) in self._rows(query, *values, limit + 1, offset)]
+        bodies = [body for (body,) in self._file.rows(query, *values, limit + 1, offset)]
         return Page(
             files=tuple(EndedFile.model_validate_json(body) for body in bodies[:limit]),
             total=total,
             next_offset=offset + limit if len(bodies) > limit else None,
         )
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._mapped(), self._lock:
-            rows: list[Any] = self._database.execute(query, values).fetchall()
-        return rows
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._mapped(), self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:  # a full disk ends it before we do
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"store {self._path}: {error}") from error
 
 
 def _touch(database: sqlite3.Connection, key: SessionKey, now: float, moved: int) -> bool:

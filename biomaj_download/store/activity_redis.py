@@ -11,14 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-import redis
-
-from biomaj_download.errors import StoreError
 from biomaj_download.settings import RedisSettings
 from biomaj_download.store.activity import (
     BUCKET_SECONDS,
@@ -39,8 +35,8 @@ from biomaj_download.store.activity import (
     instant,
     page,
 )
-from biomaj_download.store.redis_connection import connected
-from biomaj_download.store.redis_scripts import SETTLED_SECONDS
+from biomaj_download.store.redis_connection import connected, mapped_errors
+from biomaj_download.store.redis_scripts import SETTLED_SECONDS, session_key
 
 #: So many open sessions are listed.
 MOST_SESSIONS = 10_000
@@ -93,7 +89,7 @@ class RedisActivity(Activity):
     def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.prefix
         self._own = f"{settings.prefix}:download:"
-        self._server = f"redis {settings.host}:{settings.port}"
+        self._mapped = mapped_errors(settings)
         self._redis = connected(settings)
         self._tell: Any = self._redis.register_script(_TELL)
         self._note: Any = self._redis.register_script(_NOTE)
@@ -106,7 +102,7 @@ class RedisActivity(Activity):
         for file in ended:
             files[file.bank, file.session].append(file)
         name = pulse.consumer.name
-        with self._mapped():
+        with self._mapped:
             with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.set(f"{self._own}pulse:{name}", pulse.model_dump_json(), ex=PULSE_SECONDS)
                 pipeline.sadd(f"{self._own}pulses", name)
@@ -137,19 +133,19 @@ class RedisActivity(Activity):
 
     def forget_consumer(self, name: str) -> None:
         """Remove a consumer's pulse."""
-        with self._mapped(), self._redis.pipeline(transaction=False) as pipeline:
+        with self._mapped, self._redis.pipeline(transaction=False) as pipeline:
             pipeline.delete(f"{self._own}pulse:{name}")
             pipeline.srem(f"{self._own}pulses", name)
             pipeline.execute()
 
     def expect(self, bank: str, session: str, files: int) -> None:
         """Note it in the session's hash."""
-        with self._mapped():
+        with self._mapped:
             self._note(keys=[self._key(bank, session)], args=["expected", files])
 
     def sessions(self, bank: str | None, *, offset: int, limit: int) -> tuple[list[Session], int]:
         """Look through the index; sessions that others closed leave it now."""
-        with self._mapped():
+        with self._mapped:
             known = [key for key in self._index() if bank is None or key[0] == bank]
             found = self._read(known[offset : offset + limit])
             gone = [key for key, session in found if session is None]
@@ -159,7 +155,7 @@ class RedisActivity(Activity):
 
     def session(self, bank: str, session: str) -> Session | None:
         """Look for one."""
-        with self._mapped():
+        with self._mapped:
             return self._read([(bank, session)])[0][1]
 
     def files(
@@ -167,7 +163,7 @@ class RedisActivity(Activity):
     ) -> Page:
         """Read a list; where some are looked for, a thousand at a time."""
         key = self._key(bank, session) + (":failed" if state == "failed" else ":ended")
-        with self._mapped():
+        with self._mapped:
             length = self._redis.llen(key)
             if search or state == "done":
                 return self._searched(key, length, state, search, offset, limit)
@@ -177,7 +173,7 @@ class RedisActivity(Activity):
 
     def errors(self, *, bank: str | None, search: str, offset: int, limit: int) -> Page:
         """Read the newest of each session, and sort them."""
-        with self._mapped():
+        with self._mapped:
             known = [key for key in self._index() if bank is None or key[0] == bank]
             found: list[EndedFile] = []
             for key in known[:MOST_SESSIONS_SEARCHED]:
@@ -189,7 +185,7 @@ class RedisActivity(Activity):
 
     def pulses(self) -> list[Pulse]:
         """Read those that have not run out, and forget the names of the others."""
-        with self._mapped():
+        with self._mapped:
             names = sorted(name.decode() for name in self._redis.smembers(f"{self._own}pulses"))
             if not names:
                 return []
@@ -203,7 +199,7 @@ class RedisActivity(Activity):
         """Read all buckets."""
         last = bucket_now()
         keys = [f"{self._own}speed:{last - back}" for back in reversed(range(BUCKETS))]
-        with self._mapped():
+        with self._mapped:
             return [int(told or 0) for told in self._redis.mget(keys)]
 
     def close(self) -> None:
@@ -250,14 +246,7 @@ class RedisActivity(Activity):
         ]
 
     def _key(self, bank: str, session: str) -> str:
-        return f"{self._prefix}:{bank}:session:{session}"
-
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            raise StoreError(f"{self._server}: {error}") from error
+        return session_key(self._prefix, bank, session)
 
 
 def session_opened(pipeline: Any, prefix: str, bank: str, session: str) -> None:
@@ -265,7 +254,7 @@ def session_opened(pipeline: Any, prefix: str, bank: str, session: str) -> None:
     index, now = f"{prefix}:download:sessions", time.time()
     pipeline.zadd(index, {_member(bank, session): now})
     pipeline.zremrangebyrank(index, 0, -MOST_SESSIONS - 1)
-    activity = f"{prefix}:{bank}:session:{session}:activity"
+    activity = f"{session_key(prefix, bank, session)}:activity"
     pipeline.hset(activity, "opened_at", now)
     pipeline.expire(activity, SETTLED_SECONDS)
 
@@ -273,7 +262,8 @@ def session_opened(pipeline: Any, prefix: str, bank: str, session: str) -> None:
 def session_closed(pipeline: Any, prefix: str, bank: str, session: str) -> None:
     """List a session no more, and forget what was told of it."""
     pipeline.zrem(f"{prefix}:download:sessions", _member(bank, session))
-    pipeline.delete(*(f"{prefix}:{bank}:session:{session}{suffix}" for suffix in SUFFIXES))
+    key = session_key(prefix, bank, session)
+    pipeline.delete(*(key + suffix for suffix in SUFFIXES))
 
 
 def _session(

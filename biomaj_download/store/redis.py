@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-import redis
-
-from biomaj_download.errors import StoreError
 from biomaj_download.settings import RedisSettings
 from biomaj_download.store import redis_scripts as scripts
 from biomaj_download.store.activity_redis import session_closed, session_opened
@@ -29,7 +25,7 @@ from biomaj_download.store.base import (
     Store,
     Verdict,
 )
-from biomaj_download.store.redis_connection import connected
+from biomaj_download.store.redis_connection import connected, mapped_errors
 
 #: An old consumer counts without telling, so a waiting client looks too: soon at first, then less
 #: often.
@@ -43,7 +39,7 @@ class RedisStore(Store):
 
     def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.prefix
-        self._server = f"redis {settings.host}:{settings.port}"
+        self._mapped = mapped_errors(settings)
         self._redis = connected(settings)
         self._claim: Any = self._redis.register_script(scripts.CLAIM)
         self._settle: Any = self._redis.register_script(scripts.SETTLE)
@@ -54,7 +50,7 @@ class RedisStore(Store):
     def create_session(self, bank: str) -> str:
         """Open a session and return its id."""
         session = str(uuid.uuid4())
-        with self._mapped(), self._redis.pipeline(transaction=True) as pipeline:
+        with self._mapped, self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(self._key(bank, session), 1)
             session_opened(pipeline, self._prefix, bank, session)
             pipeline.execute()
@@ -64,14 +60,14 @@ class RedisStore(Store):
         """Forget a session and all that is under it."""
         key = self._key(bank, session)
         suffixes = ("", ":progress", ":error", ":error:info", ":files", ":settled")
-        with self._mapped(), self._redis.pipeline(transaction=True) as pipeline:
+        with self._mapped, self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(*(key + suffix for suffix in suffixes))
             session_closed(pipeline, self._prefix, bank, session)
             pipeline.execute()
 
     def unwanted(self, sessions: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Ask for all sessions and cancel flags at once."""
-        with self._mapped(), self._redis.pipeline(transaction=False) as pipeline:
+        with self._mapped, self._redis.pipeline(transaction=False) as pipeline:
             for bank, session in sessions:
                 pipeline.exists(self._key(bank, session))
                 pipeline.exists(self._cancel_flag(bank))
@@ -119,7 +115,7 @@ class RedisStore(Store):
     def progress(self, bank: str, session: str) -> Progress:
         """Return what is settled so far."""
         key = self._key(bank, session)
-        with self._mapped():
+        with self._mapped:
             done, errors, is_open = self._redis.mget(f"{key}:progress", f"{key}:error", key)
         return Progress(_number(done), _number(errors), is_open is not None)
 
@@ -132,7 +128,7 @@ class RedisStore(Store):
         if (progress.done or 0) > after or not progress.is_open or timeout_seconds <= 0:
             return progress
         look_seconds = FIRST_LOOK_SECONDS
-        with self._mapped(), self._redis.pubsub(ignore_subscribe_messages=False) as news:
+        with self._mapped, self._redis.pubsub(ignore_subscribe_messages=False) as news:
             news.subscribe(f"{self._key(bank, session)}:news")
             while True:
                 # The first message is the confirmation: from then on no news is missed.
@@ -147,7 +143,7 @@ class RedisStore(Store):
     def pop_errors(self, bank: str, session: str) -> list[str]:
         """Return the errors of a session, oldest first, and forget them."""
         key = f"{self._key(bank, session)}:error:info"
-        with self._mapped(), self._redis.pipeline(transaction=True) as pipeline:
+        with self._mapped, self._redis.pipeline(transaction=True) as pipeline:
             pipeline.lrange(key, 0, -1)
             pipeline.delete(key)
             newest_first, _ = pipeline.execute()
@@ -155,13 +151,13 @@ class RedisStore(Store):
 
     def file_list(self, bank: str, session: str) -> bytes | None:
         """Return the serialized FileList of a LIST request."""
-        with self._mapped():
+        with self._mapped:
             body: bytes | None = self._redis.get(f"{self._key(bank, session)}:files")
         return body
 
     def ping(self) -> None:
         """Return if Redis answers."""
-        with self._mapped():
+        with self._mapped:
             self._redis.ping()
 
     def close(self) -> None:
@@ -183,7 +179,7 @@ class RedisStore(Store):
         for message, more_keys, more in zip(messages, keys, arguments, strict=False):
             all_keys += (*self._keys_of(message), *more_keys)
             all_arguments += (*scripts.message_arguments(message), *more)
-        with self._mapped():
+        with self._mapped:
             return script(keys=all_keys, args=all_arguments)
 
     def _keys_of(self, message: Message) -> Sequence[str]:
@@ -191,17 +187,10 @@ class RedisStore(Store):
         return scripts.message_keys(message, session_key, f"{self._prefix}:download:lease:")
 
     def _key(self, bank: str, session: str) -> str:
-        return f"{self._prefix}:{bank}:session:{session}"
+        return scripts.session_key(self._prefix, bank, session)
 
     def _cancel_flag(self, bank: str) -> str:
         return f"{self._prefix}:{bank}:action:cancel"
-
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            raise StoreError(f"{self._server}: {error}") from error
 
 
 def _number(value: bytes | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Settings in, a client of the Redis server out."""
+"""Settings in, a client of the Redis server out, and what tells its errors as the store's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 
+from biomaj_download.errors import StoreError, mapped
 from biomaj_download.settings import RedisSettings
 
 _SOCKET_TIMEOUT_SECONDS = 10
@@ -33,3 +34,8 @@ def connected(settings: RedisSettings) -> Any:
             protocol=2,
         )
     )
+
+
+def mapped_errors(settings: RedisSettings) -> mapped:
+    """Return what stands around each use of the client: its errors come out as a StoreError."""
+    return mapped({redis.RedisError: StoreError}, subject=f"redis {settings.host}:{settings.port}")

@@ -173,6 +173,11 @@ return starts
 """
 
 
+def session_key(prefix: str, bank: str, session: str) -> str:
+    """Return the key of a session; all else of it lies under this one."""
+    return f"{prefix}:{bank}:session:{session}"
+
+
 def message_keys(message: Message, session_key: str, lease_prefix: str) -> Sequence[str]:
     """Return the keys of a message, as the scripts take them."""
     return (session_key, *(lease_prefix + target for target in message.targets))

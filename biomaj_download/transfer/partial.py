@@ -146,7 +146,8 @@ class Part:
 
         A library that fills the path by itself tells us nothing: then the size on the disk.
         """
-        there = self._ranges.bytes_there
+        with self._lock:
+            there = self._ranges.bytes_there
         if not there and self._descriptor is not None:
             with suppress(OSError):
                 return self.path.stat().st_size

@@ -13,12 +13,7 @@ from tests.servers.process import free_port
 def site(rabbitmq, redis_server, tmp_path, monkeypatch) -> Iterator[None]:
     """A configuration that names real servers."""
     sections = {
-        "rabbitmq": {
-            "host": rabbitmq.host,
-            "port": rabbitmq.port,
-            "user": rabbitmq.user,
-            "password": rabbitmq.password,
-        },
+        "rabbitmq": rabbitmq.section,
         "redis": {"host": redis_server.host, "port": redis_server.port},
         "storage": {"state_dir": str(tmp_path / "state")},
     }

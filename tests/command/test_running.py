@@ -21,13 +21,7 @@ def config(rabbitmq, redis_server, tmp_path) -> Path:
     """The configuration of a site, on a queue of its own."""
     path = tmp_path / "site.yml"
     sections = {
-        "rabbitmq": {
-            "host": rabbitmq.host,
-            "port": rabbitmq.port,
-            "user": rabbitmq.user,
-            "password": rabbitmq.password,
-            "queue": f"command-{tmp_path.name}",
-        },
+        "rabbitmq": {**rabbitmq.section, "queue": f"command-{tmp_path.name}"},
         "redis": {"host": redis_server.host, "port": redis_server.port},
         "web": {"port": free_port(), "hostname": "127.0.0.1"},
         "worker": {"processes": 1},

@@ -35,12 +35,7 @@ class BiomajProcess(Server):
         self._more_environment = environment
         self._config_path = self.folder / "config.yml"
         configuration: dict[str, dict[str, object]] = {
-            "rabbitmq": {
-                "host": rabbitmq.host,
-                "port": rabbitmq.port,
-                "user": rabbitmq.user,
-                "password": rabbitmq.password,
-            },
+            "rabbitmq": rabbitmq.section,
             "redis": {"host": redis_server.host, "port": redis_server.port},
             "web": {"port": self.port},
             "log_config": {

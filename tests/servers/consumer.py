@@ -9,42 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
-from tests.servers.process import Server
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.servers.own import REPOSITORY, OwnServer
 
 
-class Consumer(Server):
+class Consumer(OwnServer):
     """`settings` are sections of the configuration file; `port` is that of the figures."""
-
-    program = "python3"
-    package = "python3"
 
     def __init__(self, settings: Mapping[str, Any], *, processes: int = 2) -> None:
         super().__init__()
         self.listen = f"{self.host}:{self.port}"
-        document = {
-            "worker": {"processes": processes},
-            "metrics": {"listen": self.listen},
-            "storage": {"state_dir": str(self.folder), "reserve_bytes": 0},
-            **settings,
-        }
-        (self.folder / "config.yml").write_text(yaml.safe_dump(document))
-        #: Where temporary files go.
-        self.temporary = self.folder / "tmp"
-        self.temporary.mkdir()
+        self.configure(
+            {
+                "worker": {"processes": processes},
+                "metrics": {"listen": self.listen},
+                "storage": {"state_dir": str(self.folder), "reserve_bytes": 0},
+                **settings,
+            }
+        )
 
     def command(self) -> list[str]:
         return [sys.executable, str(REPOSITORY / "bin" / "biomaj_download_consumer.py")]
-
-    def environment(self) -> dict[str, str]:
-        return {
-            "BIOMAJ_CONFIG": str(self.folder / "config.yml"),
-            "PYTHONPATH": str(REPOSITORY),
-            "TMPDIR": str(self.temporary),
-        }
 
     def is_ready(self) -> bool:
         try:

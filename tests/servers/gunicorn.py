@@ -10,20 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 
-from tests.servers.process import Server
+from tests.servers.own import REPOSITORY, OwnServer
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIGURATION = REPOSITORY / "gunicorn_conf.py"
 WORKERS = 2
 
 
-class Gunicorn(Server):
+class Gunicorn(OwnServer):
     """Two worker processes; `settings` are sections of the configuration file."""
-
-    program = "python3"
-    package = "python3"
 
     def __init__(
         self,
@@ -36,23 +31,14 @@ class Gunicorn(Server):
         self._environment = dict(environment or {})
         self.verify = str(ca_file) if ca_file else True
         self.url = f"{'https' if ca_file else 'http'}://{self.host}:{self.port}"
-        web = {"hostname": self.host, "port": self.port}
-        (self.folder / "config.yml").write_text(yaml.safe_dump({**settings, "web": web}))
-        #: Where temporary files go.
-        self.temporary = self.folder / "tmp"
-        self.temporary.mkdir()
+        self.configure({**settings, "web": {"hostname": self.host, "port": self.port}})
 
     def command(self) -> list[str]:
         application = "biomaj_download.biomaj_download_web:app"
         return [sys.executable, "-m", "gunicorn", "-c", str(CONFIGURATION), application]
 
     def environment(self) -> dict[str, str]:
-        return {
-            "BIOMAJ_CONFIG": str(self.folder / "config.yml"),
-            "PYTHONPATH": str(REPOSITORY),
-            "TMPDIR": str(self.temporary),
-            **self._environment,
-        }
+        return {**super().environment(), **self._environment}
 
     def is_ready(self) -> bool:
         try:

@@ -56,6 +56,17 @@ class RabbitmqServer(Server):
         """Return the AMQP URL of the virtual host."""
         return f"amqp://{self.user}:{self.password}@{self.host}:{self.port}/%2F"
 
+    @property
+    def section(self) -> dict[str, object]:
+        """Return the section `rabbitmq` of a configuration that leads here."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "virtual_host": self.virtual_host,
+        }
+
     def command(self) -> list[str]:
         return [self.program_path]
 
