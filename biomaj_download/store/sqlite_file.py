@@ -29,7 +29,9 @@ class SqliteFile:
 
     def __init__(self, path: Path, schema: str) -> None:
         self._lock = threading.Lock()
-        self._mapped = mapped({sqlite3.Error: StoreError, OSError: StoreError}, subject=f"store {path}")
+        self._mapped = mapped(
+            {sqlite3.Error: StoreError, OSError: StoreError}, subject=f"store {path}"
+        )
         with self._mapped:
             self._database = _opened(path, schema)
 
