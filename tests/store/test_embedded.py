@@ -82,11 +82,11 @@ def test_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_no_more(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "sessions.sqlite")
     session = store.create_session("bank")
-    store._database.execute("PRAGMA max_page_count=1")
+    store._file._database.execute("PRAGMA max_page_count=1")
 
     with pytest.raises(StoreError, match="full"):
         store.settle(outcome(session, "a", error="x" * 100_000))
-    store._database.execute("PRAGMA max_page_count=1000000")
+    store._file._database.execute("PRAGMA max_page_count=1000000")
 
     assert store.settle(outcome(session, "a"))
     assert store.progress("bank", session).done == 1
