@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from biomaj_download.store.opening import open_store
 
 #: Each client's question about progress holds a thread until there is an answer.
 _WEB_THREADS = 32
+#: What the web server has to close its sockets.
+_LAST_SECONDS = 5
 
 
 def embedded_in(data_dir: Path, settings: Settings) -> Settings:
@@ -38,7 +41,11 @@ class EmbeddedService:
         broker, store = open_broker(embedded), open_store(embedded)
         self._service = DownloadService(settings=embedded, broker=broker, store=store)
         app = create_app(embedded, store=store, broker=broker)
-        self._server = cast("Any", create_server(app, host=host, port=port, threads=_WEB_THREADS))
+        self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
+        self._server = cast(
+            "Any",
+            create_server(app, map=self._sockets, host=host, port=port, threads=_WEB_THREADS),
+        )
         self.url = f"http://{host}:{self._server.effective_port}"
 
     def run(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
@@ -50,8 +57,16 @@ class EmbeddedService:
         try:
             self._service.wait_for_messages(on_turn=on_turn)
         finally:
-            self._server.close()
+            self._close_web(web)
             self._service.close()
+
+    def _close_web(self, web: threading.Thread) -> None:
+        """End what is being answered; then close the sockets in the thread that waits for them."""
+        server = self._server
+        server.task_dispatcher.shutdown(timeout=_LAST_SECONDS)
+        with suppress(OSError):  # it woke by itself, and has closed what would wake it
+            server.trigger.pull_trigger(lambda: server.asyncore.close_all(self._sockets))
+        web.join(_LAST_SECONDS)
 
     def stop(self) -> None:
         """Ask `run` to end."""
