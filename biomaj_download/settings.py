@@ -141,13 +141,20 @@ class ConsulSettings(Section):
 
 
 class WebSettings(Section):
-    """The web interface, as it listens and as others reach it."""
+    """The web interface, as it listens and as others reach it.
+
+    `token` unset: what changes something, beyond the routes of biomaj-download 3, is for this
+    machine alone. `token_file` holds one, where `token` is unset.
+    """
 
     debug: bool = False
     hostname: str | None = None
     port: Port = 5000
     local_endpoint: str | None = None
     local_endpoint_download: str | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    token_for_old_routes: bool = False
 
 
 class MetricsSettings(Section):
@@ -391,7 +398,7 @@ def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
         if wrong["type"] == "extra_forbidden":
             known = ", ".join(_SECTION_CLASSES[place[0]].model_fields)
             lines.append(f"{key}: no such key; expected one of: {known}")
-        elif "password" in key.lower() or "proxies" in key.lower():
+        elif "password" in key.lower() or "token" in key.lower() or "proxies" in key.lower():
             lines.append(f"{key}: {wrong['msg']}")
         else:
             lines.append(f"{key}: {wrong['msg']}, got {_shown(wrong['input'])}")
