@@ -33,6 +33,7 @@ FLOORS = (
         "expression",
         "observer",
         "meter",
+        "secret_files",
         "transfer.followers",
         "transfer.ranges",
     ),
