@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from flask import Flask, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -22,7 +22,14 @@ from biomaj_download.rest.describing import Kind, description_of
 from biomaj_download.settings import WebSettings
 
 #: A proxy on this machine speaks for others.
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via")
+_FORWARDED = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-Ip",
+    "Via",
+)
 #: A shorter token can be guessed.
 SHORTEST_TOKEN_CHARACTERS = 16
 
@@ -35,6 +42,11 @@ class Access:
         self._guards_old = settings.token_for_old_routes
         if self._guards_old and self._token is None:
             raise ConfigError("web.token_for_old_routes: expected a web.token too, there is none")
+
+    @property
+    def wants_token(self) -> bool:
+        """Say whether there is a token."""
+        return self._token is not None
 
     def guard(self, app: Flask) -> None:
         """Have each request of an application checked before its view sees it."""
@@ -69,17 +81,11 @@ def _token(settings: WebSettings) -> bytes | None:
     """Return the token; None: there is none.
 
     Raises:
-        ConfigError: its file cannot be read, or it is too short.
+        ConfigError: it is too short.
     """
-    if settings.token is not None:
-        token = settings.token.get_secret_value().strip()
-    elif settings.token_file is not None:
-        try:
-            token = settings.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"web.token_file: expected a readable file, got: {error}") from error
-    else:
+    if settings.token is None:
         return None
+    token = settings.token.get_secret_value().strip()
     if len(token) < SHORTEST_TOKEN_CHARACTERS:
         raise ConfigError(
             f"web.token: expected at least {SHORTEST_TOKEN_CHARACTERS} characters, got {len(token)}"
@@ -90,8 +96,16 @@ def _token(settings: WebSettings) -> bytes | None:
 def _is_from_here() -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
-    host = urlsplit(f"//{request.host}").hostname or ""
+    host = _parsed(f"//{request.host}").hostname or ""
     return _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
+
+
+def _parsed(address: str) -> SplitResult:
+    """Return the parts of an address; of one that is none, no part is set."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket that is not closed
+        return urlsplit("")
 
 
 def _is_loopback(address: str) -> bool:
@@ -111,4 +125,4 @@ def _is_of_another_site() -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return True
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.host
+    return origin is not None and _parsed(origin).netloc != request.host

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from flask import Flask, request
 from pydantic import BaseModel, ConfigDict
+from werkzeug.exceptions import UnsupportedMediaType
 
+JSON = "application/json"
 View = TypeVar("View", bound=Callable[..., Any])
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
@@ -38,8 +40,8 @@ class Query(BaseModel):
 class Description:
     """What is known of a route.
 
-    `answers`: the model of a JSON answer, or a media type; None: no body. `bodies`: a schema (JSON
-    Schema) for each media type that it takes.
+    `answers`: the model of a JSON answer, or a media type; None: no body. `is_of_one`: of a thing
+    that may not be there. `bodies`: a schema (JSON Schema) for each media type that it takes.
     """
 
     summary: str
@@ -47,6 +49,7 @@ class Description:
     answers: type[BaseModel] | str | None = None
     status: HTTPStatus = HTTPStatus.OK
     query: type[BaseModel] | None = None
+    is_of_one: bool = False
     bodies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -63,6 +66,19 @@ def described(description: Description) -> Callable[[View], View]:
 def description_of(app: Flask, endpoint: str | None) -> Description | None:
     """Return the description of the view that answers an endpoint."""
     return getattr(app.view_functions.get(endpoint or ""), "description", None)
+
+
+def sent_type(*expected: str) -> str:
+    """Return the media type of the request's body.
+
+    A page of another site can send a few types here without asking first: none of ours.
+
+    Raises:
+        UnsupportedMediaType: it is none of those that are expected.
+    """
+    if request.mimetype not in expected:
+        raise UnsupportedMediaType(f"expected {' or '.join(expected)}, got {request.mimetype!r}")
+    return request.mimetype
 
 
 def arguments(model: type[Arguments]) -> Arguments:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
 
 from biomaj_download.broker.depth import DepthGauge
 from biomaj_download.rest.shapes import (
@@ -29,6 +32,17 @@ MOST_HOSTS = 100
 FRESH_SECONDS = 0.9
 
 
+#: What differs in an overview although nothing happened.
+_OF_THE_MOMENT: Mapping[str, Any] = {"time": True, "consumers": {"__all__": {"seen_at"}}}
+
+
+class Told(NamedTuple):
+    """A look as text, and what of it is new when something happened."""
+
+    text: str
+    news: str
+
+
 class Monitor:
     """Looks for all who ask; any thread may call.
 
@@ -41,22 +55,24 @@ class Monitor:
         self._gauge = gauge
         self._lock = threading.Lock()
         self._made_at = -FRESH_SECONDS
-        self._overview: Overview | None = None
-        self._json = ""
-
-    def overview(self) -> Overview:
-        """Return an overview of a moment ago."""
-        with self._lock:
-            if self._overview is None or time.monotonic() - self._made_at >= FRESH_SECONDS:
-                self._overview = self._look()
-                self._json = self._overview.model_dump_json()
-                self._made_at = time.monotonic()
-            return self._overview
+        self._overview = Told("", "")
 
     def overview_json(self) -> str:
         """Return an overview of a moment ago, as text."""
-        self.overview()
-        return self._json
+        return self.overview().text
+
+    def overview(self) -> Told:
+        """Return an overview of a moment ago."""
+        with self._lock:
+            if time.monotonic() - self._made_at >= FRESH_SECONDS:
+                self._overview = _told(self._look(), _OF_THE_MOMENT)
+                self._made_at = time.monotonic()
+            return self._overview
+
+    def session_told(self, bank: str, session: str) -> Told | None:
+        """Return one session as text; None: it is not open."""
+        found = self.session(bank, session)
+        return None if found is None else _told(found, {})
 
     def queue(self) -> QueueState:
         """Return what the broker told last."""
@@ -96,6 +112,10 @@ class Monitor:
             queue=self.queue(),
             speed=Speed(bytes=self._activity.speed()),
         )
+
+
+def _told(look: BaseModel, of_the_moment: Mapping[str, Any]) -> Told:
+    return Told(look.model_dump_json(), look.model_dump_json(exclude=dict(of_the_moment)))
 
 
 def file_key(file: RunningFile) -> SessionKey:

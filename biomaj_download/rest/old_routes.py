@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import BoundedSemaphore
+from contextlib import suppress
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel, Field
@@ -15,6 +13,7 @@ from biomaj_download.errors import StoreError
 from biomaj_download.rest import shapes
 from biomaj_download.rest.describing import Description, Kind, described
 from biomaj_download.rest.problems import BadRequest
+from biomaj_download.rest.seats import Seats
 from biomaj_download.store.activity import Activity
 from biomaj_download.store.base import Store
 
@@ -33,15 +32,12 @@ class StatusQuery(BaseModel):
     )
 
 
-def old_session_routes(store: Store, activity: Activity, *, long_polls: int) -> Blueprint:
-    """Return the routes of sessions; so many questions about progress are held at once."""
-    routes = Blueprint("sessions", __name__, url_prefix="/api/download")
-    seats = Seats(long_polls)
+def old_session_routes(store: Store, activity: Activity, seats: Seats) -> Blueprint:
+    """Return the routes of sessions; a question about progress that is held takes a seat."""
+    routes = Blueprint("old", __name__, url_prefix="/api/download")
 
     @routes.post("/session/<bank>")
-    @described(
-        Description(summary="Open a session.", kind=Kind.OLD, answers=shapes.Opened)
-    )
+    @described(Description(summary="Open a session.", kind=Kind.OLD, answers=shapes.Opened))
     def create_session(bank: str) -> Response:
         return jsonify({"session": store.create_session(bank)})
 
@@ -66,9 +62,7 @@ def old_session_routes(store: Store, activity: Activity, *, long_polls: int) -> 
 
     @routes.get("/list/<bank>/<session>")
     @described(
-        Description(
-            summary="Give the files of a LIST.", kind=Kind.OLD, answers=shapes.ListedFiles
-        )
+        Description(summary="Give the files of a LIST.", kind=Kind.OLD, answers=shapes.ListedFiles)
     )
     def list_files(bank: str, session: str) -> Response:
         body = store.file_list(bank, session) or b""
@@ -138,31 +132,6 @@ def health_routes(store: Store) -> Blueprint:
         return jsonify({"status": "ok"})
 
     return routes
-
-
-class Seats:
-    """Places for requests that keep their thread for long."""
-
-    def __init__(self, number: int) -> None:
-        self._free = BoundedSemaphore(number)
-
-    def take(self) -> bool:
-        """Take a place; False: there is none."""
-        return self._free.acquire(blocking=False)
-
-    def give_back(self) -> None:
-        """Leave a place that was taken."""
-        self._free.release()
-
-    @contextmanager
-    def taken(self) -> Iterator[bool]:
-        """Take a place for a while, and say whether there was one."""
-        is_seated = self.take()
-        try:
-            yield is_seated
-        finally:
-            if is_seated:
-                self.give_back()
 
 
 def _number(name: str, default: float) -> float:

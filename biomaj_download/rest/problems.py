@@ -12,17 +12,13 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from biomaj_download.errors import BrokerError, DownloadError, MessageError, StoreError
+from biomaj_download.message.codec import UnreadableMessage
 
 log = logging.getLogger("biomaj.download.web")
 
 PROBLEM_TYPE = "application/problem+json"
 #: Whoever finds the store or the broker away may ask again after so long.
 RETRY_AFTER_SECONDS = 5
-_STATUS_OF: Mapping[type[DownloadError], HTTPStatus] = {
-    MessageError: HTTPStatus.BAD_REQUEST,
-    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
-    BrokerError: HTTPStatus.SERVICE_UNAVAILABLE,
-}
 
 
 class Problem(BaseModel):
@@ -40,6 +36,22 @@ class BadRequest(MessageError):
     """A request whose body or arguments cannot be read."""
 
     code = "bad-request"
+
+
+class WrongRequest(MessageError):
+    """A request whose body or arguments can be read, and are not what is expected."""
+
+    code = "bad-request"
+
+
+#: The first that fits.
+_STATUS_OF: Mapping[type[DownloadError], HTTPStatus] = {
+    WrongRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnreadableMessage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    MessageError: HTTPStatus.BAD_REQUEST,
+    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
+    BrokerError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 def register_problems(app: Flask) -> None:

@@ -89,6 +89,14 @@ class Sessions(Shown):
     total: int
 
 
+class Files(Shown):
+    """A page of files that ended; `total` None: a search does not count."""
+
+    files: list[EndedFile]
+    total: int | None
+    next_offset: int | None
+
+
 class Errors(Shown):
     """A page of files that failed; `total` None: a search does not count."""
 
@@ -156,5 +164,3 @@ class Overview(Shown):
     errors: list[EndedFile] = Field(description="The newest of all open sessions.")
     queue: QueueState
     speed: Speed
-
-
