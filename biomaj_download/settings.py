@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from biomaj_download.errors import ConfigError
+from biomaj_download.secret_files import found_at, read_secret
 
 #: The environment's names that BioMAJ's own documentation gives, and the value each one sets.
 KNOWN_ENVIRONMENT = {
@@ -106,6 +107,7 @@ class RedisSettings(Section):
     db: int = 0
     prefix: str = "biomaj"
     password: SecretStr | None = None
+    password_file: Path | None = None
 
 
 class RabbitmqSettings(Section):
@@ -115,6 +117,7 @@ class RabbitmqSettings(Section):
     port: Port = 5672
     user: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
     virtual_host: str = "/"
     queue: str = "biomajdownload"
     heartbeat_seconds: int = Field(default=60, ge=0)
@@ -141,13 +144,20 @@ class ConsulSettings(Section):
 
 
 class WebSettings(Section):
-    """The web interface, as it listens and as others reach it."""
+    """The web interface, as it listens and as others reach it.
+
+    `token` unset: what changes something, beyond the routes of biomaj-download 3, is for this
+    machine alone. `token_file` holds one, where `token` is unset.
+    """
 
     debug: bool = False
     hostname: str | None = None
     port: Port = 5000
     local_endpoint: str | None = None
     local_endpoint_download: str | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    token_for_old_routes: bool = False
 
 
 class MetricsSettings(Section):
@@ -206,6 +216,7 @@ class TransferSettings(Section):
     ftp_response_timeout_seconds: int = Field(default=60, ge=1)
     list_response_timeout_seconds: int = Field(default=600, ge=1)
     proxies: dict[str, ProxyAddress] = {}
+    proxies_file: Path | None = None
     denied_networks: tuple[DeniedNetwork, ...] = ()
     allowed_networks: tuple[Network, ...] = ()
     authorities_file: Path | None = None
@@ -300,19 +311,36 @@ def load_settings(
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
-    document = _without_unset(_read_document(path, environment))
-    origins: dict[Place, str] = {}
-    for name, place in environment_names().items():
-        value = environment.get(name)
-        if value and not _is_service_link(name, value):
-            origins[place] = name
-            _put(document, place, _plain(name, value, place))
+    document, origins = _told(path, environment)
+    for place, file in _secret_files(document).items():
+        setting = ".".join(_file_of(place))
+        secret = read_secret(found_at(file, environment), setting=setting)
+        _put(document, place, _plain(setting, secret, place))
     if environment.get("HOSTNAME"):
         document["web"].setdefault("hostname", environment["HOSTNAME"])
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         raise ConfigError(_wrong_values(error, origins)) from error
+
+
+def secret_sources(
+    path: str | Path | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return where each secret that is set comes from, by its setting's name; never a secret.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    document, origins = _told(path, environment)
+    files = _secret_files(document)
+    sources = {}
+    for place in _secret_places():
+        if place in files:
+            sources[".".join(place)] = str(found_at(files[place], environment))
+        elif place[1] in document[place[0]]:
+            sources[".".join(place)] = origins.get(place, str(chosen_file(path, environment)))
+    return sources
 
 
 def chosen_file(
@@ -323,6 +351,58 @@ def chosen_file(
     if not chosen and not Path("config.yml").exists():
         return None
     return Path(chosen or "config.yml")
+
+
+def _told(
+    path: str | Path | None, environment: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return what file and environment say, and what the names were that the latter says it by."""
+    document = _without_unset(_read_document(path, environment))
+    given: dict[Place, tuple[str, str]] = {
+        place: (name, value)
+        for name, place in environment_names().items()
+        if (value := environment.get(name)) and not _is_service_link(name, value)
+    }
+    for secret in _secret_places():  # in either way, the environment wins
+        if secret in given or _file_of(secret) in given:
+            document[secret[0]].pop(secret[1], None)
+            document[secret[0]].pop(_file_of(secret)[1], None)
+    for place, (name, value) in given.items():
+        _put(document, place, _plain(name, value, place))
+    return document, {place: name for place, (name, _) in given.items()}
+
+
+def _secret_places() -> list[Place]:
+    """Return each secret: a key with another one beside it for a file."""
+    return [
+        (section, key)
+        for section, section_class in _SECTION_CLASSES.items()
+        for key in section_class.model_fields
+        if f"{key}_file" in section_class.model_fields
+    ]
+
+
+def _file_of(place: Place) -> Place:
+    """Return the setting that names a secret's file."""
+    return (*place[:-1], f"{place[-1]}_file")
+
+
+def _secret_files(document: Mapping[str, Any]) -> dict[Place, str]:
+    """Return the file of each secret that has one.
+
+    Raises:
+        ConfigError: a secret stands in the settings and in a file.
+    """
+    files = {}
+    for place in _secret_places():
+        section, key = _file_of(place)
+        file = document[section].get(key)
+        if file is None:
+            continue
+        if place[1] in document[section]:
+            raise ConfigError(f"{section}: expected {place[1]} or {key}, got both")
+        files[place] = str(file)
+    return files
 
 
 def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -381,8 +461,9 @@ def _put(document: dict[str, Any], place: Place, value: object) -> None:
 
 
 def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
-    """Name each wrong key, what was expected and what came, but never a password."""
+    """Name each wrong key, what was expected and what came, but never a secret."""
     lines = []
+    secrets = _secret_places()
     for wrong in error.errors(include_url=False):
         place = tuple(str(part) for part in wrong["loc"])
         key = ".".join(place)
@@ -391,7 +472,7 @@ def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
         if wrong["type"] == "extra_forbidden":
             known = ", ".join(_SECTION_CLASSES[place[0]].model_fields)
             lines.append(f"{key}: no such key; expected one of: {known}")
-        elif "password" in key.lower() or "proxies" in key.lower():
+        elif place[:2] in secrets:
             lines.append(f"{key}: {wrong['msg']}")
         else:
             lines.append(f"{key}: {wrong['msg']}, got {_shown(wrong['input'])}")

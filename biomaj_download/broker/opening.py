@@ -8,6 +8,7 @@ from biomaj_download.broker.base import Broker
 from biomaj_download.broker.dead import DeadLetters
 from biomaj_download.broker.dead_embedded import EmbeddedDeadLetters
 from biomaj_download.broker.dead_rabbitmq import RabbitmqDeadLetters
+from biomaj_download.broker.depth import DepthAsker, EmbeddedDepth, RabbitmqDepth
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.broker.rabbitmq import RabbitmqBroker
 from biomaj_download.errors import ConfigError
@@ -33,6 +34,16 @@ def open_dead_letters(settings: Settings) -> DeadLetters:
     """
     path = _queue_path(settings)
     return RabbitmqDeadLetters(settings.rabbitmq) if path is None else EmbeddedDeadLetters(path)
+
+
+def open_depth(settings: Settings) -> DepthAsker:
+    """Return what asks the broker that `broker.url` names how much it holds; contacted when used.
+
+    Raises:
+        ConfigError: the URL names no broker of ours.
+    """
+    path = _queue_path(settings)
+    return RabbitmqDepth(settings.rabbitmq) if path is None else EmbeddedDepth(path)
 
 
 def _queue_path(settings: Settings) -> Path | None:
