@@ -24,6 +24,7 @@ from biomaj_download.broker.base import Broker
 from biomaj_download.errors import BrokerError, DownloadError, MessageError, StoreError
 from biomaj_download.message.codec import decode
 from biomaj_download.metrics import Metrics
+from biomaj_download.page import page_routes
 from biomaj_download.settings import Settings, load_settings
 from biomaj_download.store.base import Store
 from biomaj_download.store.opening import open_store
@@ -84,6 +85,7 @@ def create_app(
     app.register_blueprint(_metric_routes(metrics))
     app.register_blueprint(_session_routes(opened))
     app.register_blueprint(_health_routes(opened))
+    app.register_blueprint(page_routes())
     if broker is not None:
         app.register_blueprint(_operation_routes(broker))
     app.register_error_handler(DownloadError, _failed)
