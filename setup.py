@@ -38,7 +38,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["biomaj_download", "biomaj_download.*"]),
-    package_data={"biomaj_download": ["py.typed", "message/*.proto", "message/*.pyi", "web/**/*"]},
+    package_data={"biomaj_download": ["py.typed", "message/*.proto", "message/*.pyi", "page/*"]},
     install_requires=requirements("requirements.txt"),
     extras_require={
         "bench": requirements("requirements-bench.txt"),

@@ -15,6 +15,7 @@ from biomaj_download.broker.base import Broker
 from biomaj_download.broker.depth import DepthGauge
 from biomaj_download.broker.opening import open_broker, open_dead_letters, open_depth
 from biomaj_download.metrics import Metrics
+from biomaj_download.page import page_routes
 from biomaj_download.rest.access import Access
 from biomaj_download.rest.change_routes import operation_routes, session_routes
 from biomaj_download.rest.dead_routes import dead_routes
@@ -71,6 +72,7 @@ def create_app(
         operation_routes(broker or open_broker(settings)),
         dead_routes(open_dead_letters(settings)),
         document_routes(wants_token=access.wants_token),
+        page_routes(),
     ):
         app.register_blueprint(routes)
     access.guard(app)

@@ -1,0 +1,108 @@
+// A list that the service hands out in pages, with a search: never more than a page is held.
+
+import { fill, later, part, setRows, setText, show } from "./dom.js";
+import { endedRow } from "./rows.js";
+import { numberText } from "./words.js";
+
+const PAGE_ROWS = 50;
+const TYPING_MILLISECONDS = 250;
+
+export class Listing {
+  /**
+   * `section` has the parts rows, nothing and count, a search and a pager.
+   * `ask({q, offset, limit})` resolves to {files, total, next_offset}; `onRefusal` hears why not.
+   */
+  constructor(section, { ask, nothing, onRefusal }) {
+    this.section = section;
+    this.ask = ask;
+    this.nothing = nothing;
+    this.onRefusal = onRefusal;
+    this.search = section.querySelector('input[type="search"]');
+    this.pager = section.querySelector(".pager");
+    this.newer = button("Newer", () => this.go(this.before.pop() ?? 0));
+    this.older = button("Older", () => {
+      this.before.push(this.offset);
+      this.go(this.next);
+    });
+    this.place = document.createElement("span");
+    this.pager.replaceChildren(this.newer, this.place, this.older);
+    this.search.addEventListener("input", later(() => this.restart(), TYPING_MILLISECONDS));
+    this.clear();
+  }
+
+  get isSearching() {
+    return this.search.value.trim() !== "";
+  }
+
+  get isAtTop() {
+    return this.offset === 0;
+  }
+
+  /** Show nothing, and wait for the first page. */
+  clear() {
+    this.search.value = "";
+    this.asked = 0;
+    this.before = [];
+    this.offset = 0;
+    setRows(part(this.section, "rows"), [], endedRow);
+    fill(this.section, { nothing: "", count: "" });
+    show(this.pager, false);
+  }
+
+  /** Begin at the newest again. */
+  restart() {
+    this.before = [];
+    return this.go(0);
+  }
+
+  /** Ask for the page that is shown once more. */
+  refresh() {
+    return this.go(this.offset);
+  }
+
+  async go(offset) {
+    const mine = (this.asked += 1);
+    const q = this.search.value.trim();
+    try {
+      const page = await this.ask({ q, offset, limit: PAGE_ROWS });
+      if (mine === this.asked) this.draw(page, offset);
+    } catch (refusal) {
+      if (mine === this.asked) this.onRefusal(refusal);
+    }
+  }
+
+  draw({ files, total, next_offset: next }, offset) {
+    this.offset = offset;
+    this.next = next;
+    setRows(part(this.section, "rows"), files, endedRow);
+    fill(this.section, { count: total === null ? "" : total ? numberText(total) : "" });
+    const nothing = part(this.section, "nothing");
+    setText(nothing, this.isSearching ? this.noneFound(next) : this.nothing());
+    show(nothing, files.length === 0);
+    show(this.pager, offset > 0 || next !== null);
+    this.newer.disabled = offset === 0;
+    this.older.disabled = next === null;
+    // A search goes through many files at a time and may find none among them.
+    setText(this.older, this.isSearching && total === null ? "Search further" : "Older");
+    setText(this.place, this.placeText(files.length, offset, total));
+  }
+
+  noneFound(next) {
+    return next === null ? "Nothing fits this search." : "Nothing fits among the newest; search further.";
+  }
+
+  placeText(rows, offset, total) {
+    if (!rows || (this.isSearching && total === null)) return "";
+    const of = total === null ? "" : ` of ${numberText(total)}`;
+    return `${numberText(offset + 1)} to ${numberText(offset + rows)}${of}`;
+  }
+}
+
+function button(text, work) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "quiet small";
+  made.textContent = text;
+  made.addEventListener("click", work);
+  return made;
+}
