@@ -200,7 +200,8 @@ class TransferSettings(Section):
     addresses; `allowed_networks` may be all the same. `authorities_file` (PEM) unset: the host's
     own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
     does. `streams_per_connection`: small files that share one connection to a server that speaks
-    HTTP/2.
+    HTTP/2. `listing_*`: a directory's listing that is longer is refused; `checksums_bytes`: so is a
+    publisher's checksum file. `match_seconds`: a bank's expressions may take so long on a listing.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -220,6 +221,11 @@ class TransferSettings(Section):
     denied_networks: tuple[DeniedNetwork, ...] = ()
     allowed_networks: tuple[Network, ...] = ()
     authorities_file: Path | None = None
+    listing_bytes: int = Field(default=256 * 1024**2, ge=1)
+    listing_entries: int = Field(default=1_000_000, ge=1)
+    listing_line_characters: int = Field(default=65_536, ge=1)
+    checksums_bytes: int = Field(default=64 * 1024**2, ge=1)
+    match_seconds: float = Field(default=60, gt=0)
 
     def connections_to(self, host: str) -> int:
         """Return how many connections a host may be given, by `scheme://host:port`."""

@@ -10,6 +10,7 @@ import os
 import re
 from datetime import datetime, timezone
 
+from biomaj_download.download.listing.bounds import BOUNDS, Bounds
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.errors import ListingError
 from biomaj_download.job import Listing, RemoteFile
@@ -23,15 +24,15 @@ _ROW = re.compile(
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 
 
-def read_rsync_list(text: str) -> Listing:
+def read_rsync_list(text: str, *, bounds: Bounds = BOUNDS) -> Listing:
     """Read the rows of one directory.
 
     Raises:
-        ListingError: a line is no row.
+        ListingError: a line is no row, or they are out of bounds.
     """
     files: list[RemoteFile] = []
     directories: list[RemoteFile] = []
-    for line in text.splitlines():
+    for line in bounds.lines(text):
         row = _ROW.fullmatch(line)
         if row is None:
             raise ListingError(f"expected the rows of an rsync listing, got {line[:200]!r}")
