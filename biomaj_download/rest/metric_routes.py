@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from biomaj_download.metrics import Metrics
 from biomaj_download.rest import shapes
-from biomaj_download.rest.describing import Description, Kind, described
+from biomaj_download.rest.describing import JSON, Description, Kind, described
 from biomaj_download.rest.problems import BadRequest, wrong_value
 
 
@@ -31,6 +31,40 @@ class PostedMetric(BaseModel):
 
 
 _POSTED_METRICS = TypeAdapter(list[PostedMetric])
+#: What of the above fits, in JSON Schema: numbers may come as text.
+_NUMBER = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?$"},
+        {"type": "boolean"},
+    ]
+}
+_BODY = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["bank"],
+        "properties": {"bank": {"type": "string", "minLength": 1}, "host": {"type": "string"}},
+        "anyOf": [
+            {
+                "required": ["error"],
+                "properties": {
+                    "error": {"type": "string", "minLength": 1},
+                    "size": _NUMBER,
+                    "download_time": _NUMBER,
+                },
+            },
+            {
+                "required": ["size", "download_time"],
+                "properties": {
+                    "error": {"enum": [False, "", None]},
+                    "size": _NUMBER,
+                    "download_time": _NUMBER,
+                },
+            },
+        ],
+    },
+}
 
 
 def metric_routes(metrics: Metrics) -> Blueprint:
@@ -50,7 +84,7 @@ def metric_routes(metrics: Metrics) -> Blueprint:
             summary="Report how files ended; consumers do.",
             kind=Kind.OLD,
             answers=shapes.Said,
-            bodies={"application/json": _POSTED_METRICS.json_schema()},
+            bodies={JSON: _BODY},
         )
     )
     def post_metrics() -> Response:

@@ -27,9 +27,7 @@ class StatusQuery(BaseModel):
 
     after: float = Field(-1, description="Answer as soon as progress is above this.")
     wait_seconds: float = Field(0, description="But not later than after so many seconds.")
-    of: int | None = Field(
-        None, ge=0, le=MOST_EXPECTED, description="How many files the client wants in all."
-    )
+    of: float = Field(0, description="How many files the client wants in all.")
 
 
 def old_session_routes(store: Store, activity: Activity, seats: Seats) -> Blueprint:

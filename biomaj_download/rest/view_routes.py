@@ -11,7 +11,6 @@ from werkzeug.exceptions import NotFound
 from biomaj_download.rest import shapes
 from biomaj_download.rest.describing import Description, Kind, Query, arguments, described
 from biomaj_download.rest.monitor import Monitor
-from biomaj_download.rest.problems import WrongRequest
 from biomaj_download.store.activity import Activity, Page, State
 
 LARGEST_PAGE = 1000
@@ -50,7 +49,7 @@ class FilesQuery(Query):
 
 
 class ErrorsQuery(Query):
-    """Which failed files to list; `session` needs `bank`."""
+    """Which failed files to list; a session is found fast where its bank is named."""
 
     bank: Name | None = None
     session: Name | None = None
@@ -158,20 +157,20 @@ def no_session(bank: str, session: str) -> NotFound:
 
 
 def _errors(activity: Activity, asked: ErrorsQuery) -> Page:
-    if asked.session is None:
-        return activity.errors(
-            bank=asked.bank, search=asked.q, offset=asked.offset, limit=asked.limit
+    if asked.session is not None and asked.bank is not None:
+        return activity.files(
+            asked.bank,
+            asked.session,
+            state="failed",
+            search=asked.q,
+            offset=asked.offset,
+            limit=asked.limit,
         )
-    if asked.bank is None:
-        raise WrongRequest("expected `bank` beside `session`")
-    return activity.files(
-        asked.bank,
-        asked.session,
-        state="failed",
-        search=asked.q,
-        offset=asked.offset,
-        limit=asked.limit,
-    )
+    page = activity.errors(bank=asked.bank, search=asked.q, offset=asked.offset, limit=asked.limit)
+    if asked.session is None:
+        return page
+    files = tuple(file for file in page.files if file.session == asked.session)
+    return page.model_copy(update={"files": files, "total": None})
 
 
 def told(answer: BaseModel) -> Response:
