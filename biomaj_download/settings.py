@@ -123,6 +123,22 @@ class RabbitmqSettings(Section):
     heartbeat_seconds: int = Field(default=60, ge=0)
 
 
+class MessageSettings(Section):
+    """What a download request may come to; a longer one is put aside, with the dead letters.
+
+    BioMAJ sends some 1,000 bytes a file, each in a message of its own; a million files in one, with
+    150 bytes each, are allowed, too. `max_values`: patterns, parameters and options, of each kind.
+    `max_text_characters`: all that is no name of a file and no pattern.
+    """
+
+    max_bytes: int = Field(default=256 * 1024**2, ge=1)
+    max_files: int = Field(default=1_000_000, ge=1)
+    max_values: int = Field(default=10_000, ge=1)
+    max_name_characters: int = Field(default=4096, ge=1)
+    max_pattern_characters: int = Field(default=4096, ge=1)
+    max_text_characters: int = Field(default=1_000_000, ge=1)
+
+
 class BrokerSettings(Section):
     """`url` unset: the RabbitMQ of section `rabbitmq`; `sqlite:PATH`: a queue in one file."""
 
@@ -270,6 +286,7 @@ class Settings(BaseModel):
 
     redis: RedisSettings = RedisSettings()
     rabbitmq: RabbitmqSettings = RabbitmqSettings()
+    message: MessageSettings = MessageSettings()
     broker: BrokerSettings = BrokerSettings()
     store: StoreSettings = StoreSettings()
     consul: ConsulSettings = ConsulSettings()

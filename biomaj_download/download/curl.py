@@ -50,7 +50,7 @@ _PARTIAL_OR_WHOLE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _NO_COMMAND = (500, 501, 502, 504)
 #: Paths that mean the same as a word of LIST: no blanks, patterns or options.
 _PLAIN_PATH = re.compile(r"\w+://[^/]+(/+\w[\w.+=-]*)+/")
-_CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d{1,18})\s*$")
 
 #: FTP servers that have no MLSD: asked once.
 _without_mlsd: set[str] = set()
@@ -171,7 +171,8 @@ class CurlDownload(DownloadInterface):
             if not page.is_full:
                 raise
             raise ListingTooLong(
-                f"{redact_url(url)}: expected a listing of at most {page.most_bytes} bytes, got more"
+                f"{redact_url(url)}: expected a listing of at most {page.most_bytes} bytes, "
+                "got more"
             ) from error
         return page.getvalue().decode("utf-8", "surrogateescape"), result
 

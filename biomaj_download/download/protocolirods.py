@@ -7,7 +7,6 @@ object side by side.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import ssl
 import time
@@ -300,5 +299,5 @@ def _digest(checksum: str | None) -> Digest | None:
         return None
     try:
         return Digest(algorithm, base64.b64decode(value, validate=True).hex())
-    except binascii.Error:
+    except ValueError:
         return None

@@ -299,7 +299,8 @@ class RSYNCDownload(DownloadInterface):
             TimedOut, Cancelled: it may run no longer.
             ListingTooLong: it prints more than a listing may come to.
         """
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101  # for mypy
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("expected a program that is fed and heard by pipes")
         deadline = time.monotonic() + self.seconds_left()
         with suppress(BrokenPipeError), process.stdin:  # a program that ended at once says why
             process.stdin.write(told)

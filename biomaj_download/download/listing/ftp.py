@@ -42,7 +42,7 @@ _UNIX_ISO = re.compile(
 )
 _DOS = re.compile(
     r"\s*(?P<first>\d{1,4})[-/.](?P<second>\d{1,2})[-/.](?P<third>\d{2,4})\s+"
-    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?\s*(?P<half>[AaPp][Mm])?\s+"
+    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?(?:\s*(?P<half>[AaPp][Mm]))?\s+"
     r"(?:<(?P<mark>[A-Z]+)>\s+|(?P<size>\d[\d,.]{0,22})\s)(?P<name>.+)"
 )
 _MLSD_BEGINNING = re.compile(r"\s*[\w.-]+=[^;\r\n]*;\S* ")
