@@ -29,6 +29,7 @@ from pydantic import (
 
 from biomaj_download.errors import ConfigError
 from biomaj_download.secret_files import found_at, read_secret
+from biomaj_download.server_urls import is_server, rabbitmq_values, redis_values
 
 #: The environment's names that BioMAJ's own documentation gives, and the value each one sets.
 KNOWN_ENVIRONMENT = {
@@ -99,18 +100,36 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
-class RedisSettings(Section):
-    """Where sessions live in a distributed setup."""
+class ServerSection(Section):
+    """A server of ours, and how TLS is spoken with it.
+
+    `tls`: nothing else is; `ca_file` (PEM): the authorities that are trusted then, None: the host's
+    own. `cert_file`, `key_file` (PEM): the certificate that we show, with what opens its key.
+    `server_name`: whom the server's certificate must name, None: the host.
+    """
+
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+    key_password_file: Path | None = None
+    server_name: str | None = None
+
+
+class RedisSettings(ServerSection):
+    """Where sessions live in a distributed setup; `user` unset: Redis's default account."""
 
     host: str = "127.0.0.1"
     port: Port = 6379
     db: int = 0
     prefix: str = "biomaj"
+    user: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
 
 
-class RabbitmqSettings(Section):
+class RabbitmqSettings(ServerSection):
     """Where download requests come from; `user` unset: the broker's default account."""
 
     host: str = "127.0.0.1"
@@ -140,15 +159,23 @@ class MessageSettings(Section):
 
 
 class BrokerSettings(Section):
-    """`url` unset: the RabbitMQ of section `rabbitmq`; `sqlite:PATH`: a queue in one file."""
+    """`url` unset: the RabbitMQ of section `rabbitmq`; `sqlite:PATH`: a queue in one file.
+
+    `amqp://...` and `amqps://...` do not get here: they set the section `rabbitmq`.
+    """
 
     url: str | None = None
+    url_file: Path | None = None
 
 
 class StoreSettings(Section):
-    """`url` unset: the Redis of section `redis`; `sqlite:PATH`: sessions in one file."""
+    """`url` unset: the Redis of section `redis`; `sqlite:PATH`: sessions in one file.
+
+    `redis://...` and `rediss://...` do not get here: they set the section `redis`.
+    """
 
     url: str | None = None
+    url_file: Path | None = None
 
 
 class ConsulSettings(Section):
@@ -339,6 +366,10 @@ def load_settings(
         setting = ".".join(_file_of(place))
         secret = read_secret(found_at(file, environment), setting=setting)
         _put(document, place, _plain(setting, secret, place))
+    _spread_urls(document)
+    for section in ("rabbitmq", "redis"):
+        for key in {"ca_file", "cert_file", "key_file"} & document[section].keys():
+            document[section][key] = found_at(str(document[section][key]), environment)
     if environment.get("HOSTNAME"):
         document["web"].setdefault("hostname", environment["HOSTNAME"])
     try:
@@ -364,6 +395,18 @@ def secret_sources(
         elif place[1] in document[place[0]]:
             sources[".".join(place)] = origins.get(place, str(chosen_file(path, environment)))
     return sources
+
+
+def rabbitmq_tls(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return how BioMAJ core's side speaks TLS with the server that core names.
+
+    Read from the file that `BIOMAJ_CONFIG` names, and the environment; no other file.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    rabbitmq = load_settings(environment.get("BIOMAJ_CONFIG") or os.devnull, environment).rabbitmq
+    return rabbitmq.model_dump(include=set(ServerSection.model_fields))
 
 
 def chosen_file(
@@ -393,6 +436,15 @@ def _told(
     for place, (name, value) in given.items():
         _put(document, place, _plain(name, value, place))
     return document, {place: name for place, (name, _) in given.items()}
+
+
+def _spread_urls(document: Mapping[str, Any]) -> None:
+    """Put what a server's URL says into the server's own section, where it wins."""
+    broker, store = document["broker"], document["store"]
+    if is_server(broker.get("url"), "amqp", "amqps"):
+        document["rabbitmq"].update(rabbitmq_values(broker.pop("url"), setting="broker.url"))
+    if is_server(store.get("url"), "redis", "rediss"):
+        document["redis"].update(redis_values(store.pop("url"), setting="store.url"))
 
 
 def _secret_places() -> list[Place]:
