@@ -38,8 +38,8 @@ FLOORS = (
         "transfer.ranges",
     ),
     ("download.listing", "transfer.digests", "transfer.kept"),
-    ("download.matching", "transfer.partial"),
-    ("broker.base", "message", "publish", "settings", "store.base"),
+    ("download.matching", "settings", "transfer.partial"),
+    ("broker.base", "message", "publish", "store.base"),
     ("metrics", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
     (
         "broker",
