@@ -100,5 +100,5 @@ class Answer:
             modified = parsedate_to_datetime(told)
             answered = parsedate_to_datetime(self.header(b"date").decode("latin-1"))
             return told if answered - modified >= timedelta(seconds=1) else None
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             return None

@@ -22,7 +22,7 @@ import sys
 import atheris
 with atheris.instrument_imports(include=["biomaj_download", "re", "ast", "simpleeval"]):
     from tests.fuzz import targets
-target = next(each for each in targets.TARGETS if each.__name__ == sys.argv.pop(1))
+target = getattr(targets, sys.argv.pop(1))
 atheris.Setup(sys.argv, lambda data: targets.run(target, data))
 atheris.Fuzz()
 """

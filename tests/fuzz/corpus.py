@@ -24,6 +24,7 @@ CORPUS: dict[str, tuple[bytes, ...]] = {
         b"213 20230124074500\r\n213 118\r\n",
         b"HTTP/1.1 206 \r\ncontent-range: bytes 0-1/" + b"9" * 5000,
         b"HTTP/1.1 200 \r\ncontent-length: " + b"9" * 5000,
+        b"HTTP/1.1 200 \r\nlast-modified: Tue, 24 Jan 2023 07:45:00 +" + b"9" * 40,
     ),
     "checksum_file": (
         b"d41d8cd98f00b204e9800998ecf8427e  ./a\n",

@@ -256,7 +256,14 @@ def _read_json(page: str, url: str, bounds: Bounds) -> Iterator[tuple[_Child, Re
             child = _named_child(row["name"])
             if child is not None and row["type"] in ("file", "directory"):
                 yield replace(child, is_directory=row["type"] == "directory"), _json_file(row)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ListingError(f"{url}: expected a JSON index, got {page[:200]!r}") from error
 
 
