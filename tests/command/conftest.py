@@ -129,10 +129,10 @@ def url(nginx) -> str:
 
 
 @contextmanager
-def served(data: Path, port: int = 0, *, token: str | None = None) -> Iterator[str]:
-    """Have an embedded service at work; its address."""
+def served(data: Path, port: int = 0, **web: object) -> Iterator[str]:
+    """Have an embedded service at work; its address. `web`: settings of that section."""
     settings = Settings(
-        worker=WorkerSettings(shutdown_grace_seconds=0), web=WebSettings(token=token)
+        worker=WorkerSettings(shutdown_grace_seconds=0), web=WebSettings.model_validate(web)
     )
     embedded = EmbeddedService(settings, data, host="127.0.0.1", port=port)
     thread = threading.Thread(target=embedded.run)
