@@ -141,6 +141,11 @@ class RabbitmqSettings(ServerSection):
     queue: str = "biomajdownload"
     heartbeat_seconds: int = Field(default=60, ge=0)
 
+    @property
+    def dead_queue(self) -> str:
+        """Return the name of the queue of dead letters."""
+        return f"{self.queue}.dead"
+
 
 class MessageSettings(Section):
     """What a download request may come to; a longer one is put aside, with the dead letters.

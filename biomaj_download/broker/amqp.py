@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import NamedTuple
 
 import pika
 from pika import DeliveryMode
@@ -70,6 +71,25 @@ def declare_queue(connection: pika.BlockingConnection, queue: str) -> None:
         log.warning("queue used as it exists name=%s: %s", queue, refused.reply_text)
         with connection.channel() as channel:
             channel.queue_declare(queue, passive=True)
+
+
+class Held(NamedTuple):
+    """How many messages a queue holds, and how many consumers wait for them."""
+
+    messages: int
+    consumers: int
+
+
+def held_by(connection: pika.BlockingConnection, queue: str) -> Held:
+    """Return what a queue holds; nothing where it was never made."""
+    try:
+        with connection.channel() as channel:
+            told = channel.queue_declare(queue, passive=True).method
+    except ChannelClosedByBroker as refused:
+        if refused.reply_code != NOT_FOUND:
+            raise
+        return Held(0, 0)
+    return Held(told.message_count, told.consumer_count)
 
 
 def persistent(message_id: str | None, headers: dict[str, object] | None = None) -> BasicProperties:

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
 from pika.spec import BasicProperties
 
 from biomaj_download.broker.amqp import (
     AMQP_FAILURES,
-    NOT_FOUND,
     declare_queue,
+    held_by,
     open_connection,
     persistent,
     reason_of,
@@ -56,17 +55,17 @@ class RabbitmqDeadLetters(DeadLetters):
 
     def __init__(self, settings: RabbitmqSettings) -> None:
         self._settings = settings
-        self._queue = f"{settings.queue}.dead"
+        self._queue = settings.dead_queue
 
     def count(self) -> int:
         """Return how many there are; none where the queue was never made."""
         with self._connected() as connection:
-            return _number_waiting(connection, self._queue)
+            return held_by(connection, self._queue).messages
 
     def each(self) -> Generator[DeadLetter, None, None]:
         """Hand out one after the other, and give them back in the end."""
         with self._connected() as connection:
-            if not _number_waiting(connection, self._queue):
+            if not held_by(connection, self._queue).messages:
                 return
             with _taken(connection.channel(), self._queue) as letters:
                 for _, letter in letters:
@@ -106,17 +105,6 @@ class RabbitmqDeadLetters(DeadLetters):
             ) from error
 
 
-def _number_waiting(connection: pika.BlockingConnection, queue: str) -> int:
-    try:
-        with connection.channel() as channel:
-            number: int = channel.queue_declare(queue, passive=True).method.message_count
-    except ChannelClosedByBroker as refused:
-        if refused.reply_code != NOT_FOUND:
-            raise
-        return 0
-    return number
-
-
 def _settle(
     connection: pika.BlockingConnection,
     queue: str,
@@ -130,7 +118,7 @@ def _settle(
     """
     wanted = set(ids)
     found: set[str] = set()
-    if not _number_waiting(connection, queue):
+    if not held_by(connection, queue).messages:
         return frozenset()
     channel = connection.channel()
     channel.confirm_delivery()

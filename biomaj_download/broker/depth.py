@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pika
-from pika.exceptions import ChannelClosedByBroker
 
 from biomaj_download.broker.amqp import (
     AMQP_FAILURES,
-    NOT_FOUND,
+    held_by,
     open_connection,
     reason_of,
     server_name,
@@ -137,20 +136,9 @@ class RabbitmqDepth(DepthAsker):
             self._connection = None
 
     def _asked(self, connection: pika.BlockingConnection) -> Depth:
-        messages, consumers = _counts(connection, self._settings.queue)
-        dead_letters, _ = _counts(connection, f"{self._settings.queue}.dead")
-        return Depth(messages=messages, consumers=consumers, dead_letters=dead_letters)
-
-
-def _counts(connection: pika.BlockingConnection, queue: str) -> tuple[int, int]:
-    try:
-        with connection.channel() as channel:
-            told = channel.queue_declare(queue, passive=True).method
-    except ChannelClosedByBroker as refused:
-        if refused.reply_code != NOT_FOUND:
-            raise
-        return 0, 0
-    return told.message_count, told.consumer_count
+        queue = held_by(connection, self._settings.queue)
+        dead = held_by(connection, self._settings.dead_queue)
+        return Depth(messages=queue.messages, consumers=queue.consumers, dead_letters=dead.messages)
 
 
 class EmbeddedDepth(DepthAsker):

@@ -37,19 +37,19 @@ def open_dead_letters(settings: Settings) -> DeadLetters:
     return RabbitmqDeadLetters(_rabbitmq(settings)) if path is None else EmbeddedDeadLetters(path)
 
 
-def _rabbitmq(settings: Settings) -> RabbitmqSettings:
-    check_tls_files(settings.rabbitmq, section="rabbitmq")
-    return settings.rabbitmq
-
-
 def open_depth(settings: Settings) -> DepthAsker:
     """Return what asks the broker that `broker.url` names how much it holds; contacted when used.
 
     Raises:
-        ConfigError: the URL names no broker of ours.
+        ConfigError: the URL names no broker of ours, or a file for TLS is wrong.
     """
     path = _queue_path(settings)
-    return RabbitmqDepth(settings.rabbitmq) if path is None else EmbeddedDepth(path)
+    return RabbitmqDepth(_rabbitmq(settings)) if path is None else EmbeddedDepth(path)
+
+
+def _rabbitmq(settings: Settings) -> RabbitmqSettings:
+    check_tls_files(settings.rabbitmq, section="rabbitmq")
+    return settings.rabbitmq
 
 
 def _queue_path(settings: Settings) -> Path | None:

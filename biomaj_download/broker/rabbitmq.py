@@ -89,7 +89,7 @@ class RabbitmqBroker(Broker):
         """Publish to the dead letters, in the caller's thread, then acknowledge."""
         properties = persistent(delivery.message_id, {**delivery.headers, **last_words(reason)})
         try:
-            self._publisher.publish(f"{self._settings.queue}.dead", delivery.body, properties)
+            self._publisher.publish(self._settings.dead_queue, delivery.body, properties)
         except BrokerError as error:
             log.error("dead letter not stored, message put back later: %s", error)
             _settle(delivery, Settlement.REQUEUE_LATER)
