@@ -56,6 +56,4 @@ def _file(name: str) -> Response:
         raise NotFound(f"the page has no {name!r}")
     response = send_from_directory(_HERE, name, mimetype=kind, max_age=0)
     response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -51,6 +51,26 @@ export function setRows(list, items, { key, make, update }) {
   });
 }
 
+/** Put two buttons into a pager, and a place between them for what is shown. */
+export function fillPager(pager, { onNewer, onOlder }) {
+  const made = {
+    newer: button("Newer", onNewer),
+    place: document.createElement("span"),
+    older: button("Older", onOlder),
+  };
+  pager.replaceChildren(made.newer, made.place, made.older);
+  return made;
+}
+
+function button(text, work) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "quiet small";
+  made.textContent = text;
+  made.addEventListener("click", work);
+  return made;
+}
+
 /** Tell people who listen to the page; say little. */
 export function announce(text) {
   setText(byId("announcer"), text);

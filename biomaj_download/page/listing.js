@@ -1,6 +1,6 @@
 // A list that the service hands out in pages, with a search: never more than a page is held.
 
-import { fill, later, part, setRows, setText, show } from "./dom.js";
+import { fill, fillPager, later, part, setRows, setText, show } from "./dom.js";
 import { endedRow } from "./rows.js";
 import { numberText } from "./words.js";
 
@@ -19,13 +19,14 @@ export class Listing {
     this.onRefusal = onRefusal;
     this.search = section.querySelector('input[type="search"]');
     this.pager = section.querySelector(".pager");
-    this.newer = button("Newer", () => this.go(this.before.pop() ?? 0));
-    this.older = button("Older", () => {
-      this.before.push(this.offset);
-      this.go(this.next);
+    const { newer, place, older } = fillPager(this.pager, {
+      onNewer: () => this.go(this.before.pop() ?? 0),
+      onOlder: () => {
+        this.before.push(this.offset);
+        this.go(this.next);
+      },
     });
-    this.place = document.createElement("span");
-    this.pager.replaceChildren(this.newer, this.place, this.older);
+    Object.assign(this, { newer, place, older });
     this.search.addEventListener("input", later(() => this.restart(), TYPING_MILLISECONDS));
     this.clear();
   }
@@ -96,13 +97,4 @@ export class Listing {
     const of = total === null ? "" : ` of ${numberText(total)}`;
     return `${numberText(offset + 1)} to ${numberText(offset + rows)}${of}`;
   }
-}
-
-function button(text, work) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "quiet small";
-  made.textContent = text;
-  made.addEventListener("click", work);
-  return made;
 }

@@ -1,6 +1,6 @@
 // All at a glance: what `event: overview` tells, a second old at most.
 
-import { announce, byId, fill, fromTemplate, part, seldom, sessionLink, setAttribute, setRows, setText, show } from "./dom.js";
+import { announce, byId, fill, fillPager, fromTemplate, part, seldom, sessionLink, setAttribute, setRows, setText, show } from "./dom.js";
 import { Curve } from "./curve.js";
 import { DeadLetters } from "./dead.js";
 import { change, sure } from "./dialogs.js";
@@ -115,22 +115,13 @@ export class Overview {
   }
 
   makePager() {
-    const pager = byId("sessions").querySelector(".pager");
-    const step = (text, pages) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "quiet small";
-      button.textContent = text;
-      button.addEventListener("click", () => {
-        this.sessionOffset = Math.max(this.sessionOffset + pages * SESSIONS_A_PAGE, 0);
-        this.showSessions(this.lastSessions);
-      });
-      return button;
+    const turn = (pages) => () => {
+      this.sessionOffset = Math.max(this.sessionOffset + pages * SESSIONS_A_PAGE, 0);
+      this.showSessions(this.lastSessions);
     };
-    this.newer = step("Newer", -1);
-    this.older = step("Older", 1);
-    this.place = document.createElement("span");
-    pager.replaceChildren(this.newer, this.place, this.older);
+    const pager = byId("sessions").querySelector(".pager");
+    const { newer, place, older } = fillPager(pager, { onNewer: turn(-1), onOlder: turn(1) });
+    Object.assign(this, { newer, place, older });
   }
 
   makeWelcome() {

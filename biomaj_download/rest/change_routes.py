@@ -12,10 +12,10 @@ from biomaj_download.broker.base import Broker
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode
 from biomaj_download.rest import shapes
+from biomaj_download.rest.answers import no_session, told
 from biomaj_download.rest.describing import JSON, Description, Kind, described, sent_type
 from biomaj_download.rest.operation_schema import operation_schema
 from biomaj_download.rest.problems import WrongRequest
-from biomaj_download.rest.view_routes import no_session, told
 from biomaj_download.store.base import Store
 
 PROTOBUF = "application/x-protobuf"

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from biomaj_download.broker.dead import DeadLetters
 from biomaj_download.inspection import summary
 from biomaj_download.rest import shapes
+from biomaj_download.rest.answers import told
 from biomaj_download.rest.describing import (
     JSON,
     Description,
@@ -21,7 +22,7 @@ from biomaj_download.rest.describing import (
     described,
     sent_type,
 )
-from biomaj_download.rest.view_routes import Limit, told
+from biomaj_download.rest.queries import Limit
 
 
 class DeadQuery(Query):

@@ -21,7 +21,7 @@ from biomaj_download.rest.shapes import (
     Sessions,
     Speed,
 )
-from biomaj_download.store.activity import Activity, Pulse, RunningFile, Session, SessionKey
+from biomaj_download.store.activity import Activity, Pulse, Queued, RunningFile, Session, SessionKey
 
 #: How much an overview holds; there are routes for the rest.
 MOST_SESSIONS = 100
@@ -57,10 +57,6 @@ class Monitor:
         self._made_at = -FRESH_SECONDS
         self._overview = Told("", "")
 
-    def overview_json(self) -> str:
-        """Return an overview of a moment ago, as text."""
-        return self.overview().text
-
     def overview(self) -> Told:
         """Return an overview of a moment ago."""
         with self._lock:
@@ -90,7 +86,7 @@ class Monitor:
             return None
         pulses = self._activity.pulses()
         (seen,) = _seen([found], pulses)
-        running = [file for file in _running(pulses) if file_key(file) == (bank, session)]
+        running = [file for file in _running(pulses) if _key(file) == (bank, session)]
         return SessionDetail(**seen.model_dump(), running_files=running)
 
     def _look(self) -> Overview:
@@ -118,9 +114,8 @@ def _told(look: BaseModel, of_the_moment: Mapping[str, Any]) -> Told:
     return Told(look.model_dump_json(), look.model_dump_json(exclude=dict(of_the_moment)))
 
 
-def file_key(file: RunningFile) -> SessionKey:
-    """Return the session of a file."""
-    return (file.bank, file.session)
+def _key(of: RunningFile | Session | Queued) -> SessionKey:
+    return (of.bank, of.session)
 
 
 def _running(pulses: Sequence[Pulse]) -> list[RunningFile]:
@@ -134,18 +129,18 @@ def _seen(sessions: Sequence[Session], pulses: Sequence[Pulse]) -> list[SeenSess
     waiting: Counter[SessionKey] = Counter()
     running: Counter[SessionKey] = Counter()
     for queued in (each for pulse in pulses for each in pulse.queued):
-        waiting[queued.bank, queued.session] += queued.waiting
-        running[queued.bank, queued.session] += queued.running
+        waiting[_key(queued)] += queued.waiting
+        running[_key(queued)] += queued.running
     speed: Counter[SessionKey] = Counter()
     left_bytes: Counter[SessionKey] = Counter()
     for file in _running(pulses):
-        key = file_key(file)
+        key = _key(file)
         speed[key] += round(file.bytes_per_second)
         left_bytes[key] += max((file.size_bytes or 0) - file.received_bytes, 0)
     return [
         _joined(session, waiting[key], running[key], speed[key], left_bytes[key])
         for session in sessions
-        for key in [(session.bank, session.session)]
+        for key in [_key(session)]
     ]
 
 

@@ -16,8 +16,8 @@ from biomaj_download.errors import DownloadError
 from biomaj_download.rest.describing import Description, Kind, Query, arguments, described
 from biomaj_download.rest.monitor import Monitor, Told
 from biomaj_download.rest.problems import WrongRequest, problem_json
+from biomaj_download.rest.queries import Name
 from biomaj_download.rest.seats import Seats
-from biomaj_download.rest.view_routes import Name
 
 EVENT_STREAM = "text/event-stream"
 #: A stream ends after so long: the browser connects again, and perhaps finds another process.

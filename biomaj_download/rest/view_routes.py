@@ -2,60 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from flask import Blueprint, Response
-from pydantic import BaseModel, Field
-from werkzeug.exceptions import NotFound
 
 from biomaj_download.rest import shapes
-from biomaj_download.rest.describing import Description, Kind, Query, arguments, described
+from biomaj_download.rest.answers import no_session, told
+from biomaj_download.rest.describing import JSON, Description, Kind, arguments, described
 from biomaj_download.rest.monitor import Monitor
+from biomaj_download.rest.queries import Name, Paged, Search
 from biomaj_download.store.activity import Activity, Page, State
 
-LARGEST_PAGE = 1000
-#: No list is that long; SQLite's and Redis's numbers end later.
-_LARGEST_OFFSET = 10**9
-_LONGEST_NAME_CHARACTERS = 1000
-_LONGEST_SEARCH_CHARACTERS = 200
 
-Offset = Annotated[int, Field(ge=0, le=_LARGEST_OFFSET, description="Skip so many.")]
-Limit = Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="Give so many at most.")]
-Name = Annotated[str, Field(max_length=_LONGEST_NAME_CHARACTERS)]
-Search = Annotated[
-    str,
-    Field(
-        max_length=_LONGEST_SEARCH_CHARACTERS,
-        description="Only files with this in name, host, code or error, in any case.",
-    ),
-]
-
-
-class SessionsQuery(Query):
+class SessionsQuery(Paged):
     """Which sessions to list."""
 
     bank: Name | None = None
-    offset: Offset = 0
-    limit: Limit = 100
 
 
-class FilesQuery(Query):
+class FilesQuery(Paged):
     """Which ended files of a session to list."""
 
     state: State | None = None
     q: Search = ""
-    offset: Offset = 0
-    limit: Limit = 100
 
 
-class ErrorsQuery(Query):
+class ErrorsQuery(Paged):
     """Which failed files to list; a session is found fast where its bank is named."""
 
     bank: Name | None = None
     session: Name | None = None
     q: Search = ""
-    offset: Offset = 0
-    limit: Limit = 100
 
 
 def view_routes(monitor: Monitor, activity: Activity) -> Blueprint:
@@ -71,7 +46,7 @@ def view_routes(monitor: Monitor, activity: Activity) -> Blueprint:
         )
     )
     def overview() -> Response:
-        return Response(monitor.overview_json(), content_type="application/json")
+        return Response(monitor.overview().text, content_type=JSON)
 
     @routes.get("/sessions")
     @described(
@@ -151,11 +126,6 @@ def view_routes(monitor: Monitor, activity: Activity) -> Blueprint:
     return routes
 
 
-def no_session(bank: str, session: str) -> NotFound:
-    """Return the error that a session is not open."""
-    return NotFound(f"{bank}/{session}: expected an open session, there is none")
-
-
 def _errors(activity: Activity, asked: ErrorsQuery) -> Page:
     if asked.session is not None and asked.bank is not None:
         return activity.files(
@@ -171,8 +141,3 @@ def _errors(activity: Activity, asked: ErrorsQuery) -> Page:
         return page
     files = tuple(file for file in page.files if file.session == asked.session)
     return page.model_copy(update={"files": files, "total": None})
-
-
-def told(answer: BaseModel) -> Response:
-    """Return an answer in JSON."""
-    return Response(answer.model_dump_json(), content_type="application/json")

@@ -164,10 +164,27 @@ def test_a_session_of_50_000_files_is_shown_in_pages(page, tmp_path):
         expect(files.first).to_be_visible()
 
         assert files.count() <= 100
+        page.locator("#files").get_by_role("button", name="Older").click()
+        expect(page.locator("#files .pager")).to_contain_text("51 to 100")
         page.get_by_label("Search in files").fill("file-49999")
         expect(files).to_have_count(1)
         expect(files).to_contain_text("file-49999.dat")
         assert page.evaluate("document.querySelectorAll('*').length") < 3_000
+
+
+def test_more_than_a_hundred_sessions_are_shown_in_pages(page, address):
+    for number in range(101):
+        requests.post(f"{address}/api/download/session/bank{number}", timeout=10)
+    page.goto(address)
+    rows = page.locator("#sessions li")
+    expect(rows).to_have_count(100)
+
+    page.locator("#sessions").get_by_role("button", name="Older").click()
+    expect(rows).to_have_count(1)
+    expect(page.locator("#sessions .pager")).to_contain_text("101 to 101")
+    page.locator("#sessions").get_by_role("button", name="Newer").click()
+
+    expect(rows).to_have_count(100)
 
 
 def tell(activity, session: str, numbers: range) -> None:
