@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -72,9 +73,15 @@ class Api:
 
 @contextmanager
 def service(data: Path) -> Iterator[Api]:
-    """Run the embedded service; give its REST interface."""
+    """Run the embedded service; give its REST interface.
+
+    Messages lead it nowhere but below the folder that holds its data.
+    """
+    confined = dict.fromkeys(("BIOMAJ_STORAGE_ROOTS", "BIOMAJ_LOCAL_ROOTS"), f"[{data.parent}]")
     command = [sys.executable, "-m", "biomaj_download.cli", "serve", "--port=0", f"--data={data}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **confined}
+    ) as process:
         started = next(iter(process.stdout or ()), "")
         if "serving on" not in started:
             raise SystemExit("the service did not start")
