@@ -12,9 +12,13 @@ const PAUSE_SECONDS = 0.2;
 const FIRST_WAIT_SECONDS = 1;
 const LONGEST_WAIT_SECONDS = 30;
 
+/** `event: problem` tells that the service lives and its store is away. */
+const PROBLEM = "problem";
+
 /**
  * Call `onEvent(name, data)` for each event of a route and `onState(state)` when it changes.
- * States: {name: "connecting"}, {name: "live"}, {name: "lost", refusal, seconds until the next try}.
+ * States: {name: "connecting"}, {name: "live"}, {name: "lost", refusal, seconds until the next try;
+ * null: the service tells by itself}.
  * `follow` returns {retry(): try now, stop(): end}.
  */
 export function follow(path, { onEvent, onState }) {
@@ -23,16 +27,23 @@ export function follow(path, { onEvent, onState }) {
 
   async function run() {
     let waitSeconds = FIRST_WAIT_SECONDS;
+    let pauseSeconds = PAUSE_SECONDS;
     onState({ name: "connecting" });
     while (!ending.signal.aborted) {
-      const refusal = await once(path, ending.signal, (name, data) => {
+      pauseSeconds = PAUSE_SECONDS;
+      const refusal = await once(path, ending.signal, ({ name, data, retrySeconds }) => {
         waitSeconds = FIRST_WAIT_SECONDS;
+        pauseSeconds = retrySeconds ?? pauseSeconds;
+        if (name === PROBLEM) {
+          onState({ name: "lost", refusal: new Refusal(503, data.code, data.detail), seconds: null });
+          return;
+        }
         onState({ name: "live" });
         onEvent(name, data);
       });
       if (ending.signal.aborted) return;
       if (refusal === null) {
-        await wait(PAUSE_SECONDS);
+        await wait(pauseSeconds);
         continue;
       }
       const seconds = Math.min(
@@ -78,7 +89,7 @@ async function once(path, ending, onEvent) {
       rest = whole.pop();
       for (const event of whole.map(parsed)) {
         blocks += 1;
-        if (event !== null) onEvent(event.name, event.data);
+        if (event !== null) onEvent(event);
       }
     }
   } catch (error) {
@@ -92,13 +103,18 @@ function lost(detail) {
   return new Refusal(0, "lost", detail);
 }
 
-/** Return the name and the value of a block of lines; null: a comment. */
+/**
+ * Return {name, data, retrySeconds} of a block of lines; null: a comment. `retrySeconds`: the
+ * service has no seat for us, and wants us back after so long.
+ */
 function parsed(block) {
   let name = "message";
   const data = [];
+  let retrySeconds = null;
   for (const line of block.split(/\r?\n/)) {
     if (line.startsWith("event:")) name = line.slice(6).trim();
     else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
+    else if (line.startsWith("retry:")) retrySeconds = Number(line.slice(6)) / 1000;
   }
-  return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
+  return data.length ? { name, data: JSON.parse(data.join("\n")), retrySeconds } : null;
 }

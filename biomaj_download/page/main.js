@@ -94,6 +94,8 @@ function showState({ name, refusal, seconds }) {
     endSession();
   } else if (refusal.status === 401) {
     wantToken();
+  } else if (seconds === null) {
+    showLoss(refusal, null);
   } else {
     const until = Date.now() + seconds * 1000;
     const tell = () => showLoss(refusal, Math.max((until - Date.now()) / 1000, 0));
@@ -109,11 +111,11 @@ function showLoss(refusal, seconds) {
     ? `The service cannot reach its store: ${refusal.message}. Files on their way go on.`
     : `The connection is lost: ${refusal.message}.`;
   const seen = seenAt ? ` What you see is of ${clockText(seenAt)}.` : "";
-  const next = seconds >= 1 ? `Trying again in ${spanText(seconds)}.` : "Trying again…";
+  const next = seconds >= 1 ? ` Trying again in ${spanText(seconds)}.` : " Trying again…";
   notify("link", {
     kind: isAway ? "warn" : "bad",
-    text: `${what}${seen} ${next}`,
-    act: { text: "Try now", work: () => stream.retry() },
+    text: `${what}${seen}${seconds === null ? "" : next}`,
+    act: seconds === null ? null : { text: "Try now", work: () => stream.retry() },
   });
 }
 

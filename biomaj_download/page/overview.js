@@ -45,6 +45,7 @@ export class Overview {
   show(overview) {
     this.showGlance(overview);
     this.curve.draw(overview.speed, overview.time);
+    show(byId("curve"), overview.sessions_total > 0 || overview.speed.bytes.some(Boolean));
     this.showSessions(overview);
     this.running.set(overview.running, overview.running_total);
     this.hosts.set(perHost(overview.hosts));
