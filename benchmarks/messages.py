@@ -13,25 +13,26 @@ from biomaj_download.message import downmessage_pb2 as wire
 
 FIRST_TENTH = "first tenth"
 MEMORY_FIRST, MEMORY_LAST = "memory after a tenth, MB", "memory at the end, MB"
+#: A million messages ask for the same files again and again.
 _FILES = 1000
 
 
 def _requests(
-    site: Site, session: str, source: Path, home: Path, messages: int
+    site: Site, session: str, source: Path, home: Path, messages: int, *, files: int
 ) -> Iterator[wire.Operation]:
-    """Return requests for local files, which come round again after `_FILES` of them."""
+    """Return requests for local files, which come round again after so many of them."""
     request = site.request(session, home, wire.DownloadFile.LOCAL, "localhost", f"{source}/")
     file = request.download.remote_file.files.add()
     file.metadata.size = 4
     file.metadata.year, file.metadata.month, file.metadata.day = 2024, 1, 2
     for number in range(messages):
-        file.name = file.save_as = f"{number % _FILES}.txt"
+        file.name = file.save_as = f"{number % files}.txt"
         yield request
 
 
-def _source(site: Site) -> Path:
+def _source(site: Site, files: int) -> Path:
     folder = site.new_home()
-    for number in range(_FILES):
+    for number in range(files):
         (folder / f"{number}.txt").write_text("tiny")
     return folder
 
@@ -41,7 +42,8 @@ def measure_overhead(ground: Ground, scale: Scale) -> Result:
     site = ground.site
     messages = scale.of(10_000, 100)
     site.configure(prometheus=False)
-    source = _source(site)
+    # None replaces another: a file system is slow to make files just after many were removed.
+    source = _source(site, messages)
     commands = {OURS: list(CONSUMER)}
     if not scale.is_smoke:
         commands[OLD] = oldpackage.consumer_command()
@@ -49,7 +51,7 @@ def measure_overhead(ground: Ground, scale: Scale) -> Result:
     for _ in range(scale.runs):
         for tool, command in commands.items():
             session = site.new_session()
-            requests = _requests(site, session, source, site.new_home(), messages)
+            requests = _requests(site, session, source, site.new_home(), messages, files=messages)
             site.publish(requests, with_ids=True)
             run = site.race(command, session, messages)
             result.add(tool, run.cpu_seconds_per_file * 1e3)
@@ -62,7 +64,9 @@ def measure_million(ground: Ground, scale: Scale) -> Result:
     messages = scale.of(1_000_000, 200)
     site.configure()
     session = site.new_session()
-    site.publish(_requests(site, session, _source(site), site.new_home(), messages), with_ids=True)
+    source = _source(site, _FILES)
+    requests = _requests(site, session, source, site.new_home(), messages, files=_FILES)
+    site.publish(requests, with_ids=True)
     tenth = messages // 10
     counts = (1, tenth, messages - tenth, messages)
     first, _, last = site.stages(CONSUMER, session, counts)

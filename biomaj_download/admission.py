@@ -20,8 +20,9 @@ from biomaj_download.broker.base import REQUEUED_HEADER, Broker, Delivery
 from biomaj_download.errors import Cancelled, DownloadError, UnsafePath
 from biomaj_download.job import Job, Kind
 from biomaj_download.machine import is_gone, this_process
-from biomaj_download.message.codec import UnreadableMessage, decode
+from biomaj_download.message.codec import LIMITS, UnreadableMessage, decode
 from biomaj_download.publish import final_name
+from biomaj_download.settings import MessageSettings
 from biomaj_download.store.base import Answer, Claim, Message, Store, Verdict
 from biomaj_download.store.patience import Stopped, patiently
 
@@ -55,10 +56,18 @@ class Admission:
     at the broker to another one.
     """
 
-    def __init__(self, store: Store, broker: Broker, admit: Callable[[Task], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        admit: Callable[[Task], None],
+        *,
+        limits: MessageSettings = LIMITS,
+    ) -> None:
         self._store = store
         self._broker = broker
         self._admit = admit
+        self._limits = limits
         self._closing = threading.Event()
         self._process = this_process()
         self._numbers = itertools.count()
@@ -119,7 +128,7 @@ class Admission:
         """Read a message."""
         holder = f"{self._process}/{next(self._numbers)}"
         try:
-            job = decode(delivery.body)
+            job = decode(delivery.body, self._limits)
         except UnreadableMessage as error:
             message = _message(delivery, error.bank, error.session, holder)
             return Task(broker=self._broker, delivery=delivery, message=message, problem=error)

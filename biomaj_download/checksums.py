@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 #: Algorithms, weakest first. `sum` is BSD's 16 bit checksum with the number of KiB: `36979:1`.
 ALGORITHMS = ("sum", "md5", "sha1", "sha224", "sha256", "sha384", "sha512")
@@ -135,22 +135,61 @@ def _name(text: str, *, is_escaped: bool = False) -> str:
 
 def _metalink(text: str) -> Iterator[tuple[str, Digest]]:
     """Read Metalink 3 (`http://www.metalinker.org/`) and 4; entities are refused."""
+    reader = _MetalinkReader()
+    parser = DefusedXMLParser(target=reader)
     try:
-        root = fromstring(text)
+        parser.feed(text)
+        parser.close()
     except (ParseError, DefusedXmlException, ValueError):
         return
-    for file in _elements(root, "file"):
-        for element in _elements(file, "hash"):
-            value = (element.text or "").strip()
+    for name, value in reader.found:
+        yield from _digest(_name(name), value)
+
+
+class _MetalinkReader:
+    """Takes what an XML parser comes upon, in whatever namespace; pieces' hashes are left out.
+
+    No tree is built: one of millions of elements, or as many levels, would fill the memory.
+    """
+
+    def __init__(self) -> None:
+        #: Name of a file and a hash of it.
+        self.found: list[tuple[str, str]] = []
+        self._file: str | None = None
+        self._pieces = 0
+        self._hash: list[str] | None = None
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Take the beginning of an element."""
+        name = _local(tag)
+        if name == "pieces":
+            self._pieces += 1
+        elif name == "file" and not self._pieces:
+            self._file = attributes.get("name", "")
+        elif name == "hash" and self._file is not None and not self._pieces:
+            self._hash = []
+
+    def data(self, text: str) -> None:
+        """Take text."""
+        if self._hash is not None:
+            self._hash.append(text)
+
+    def end(self, tag: str) -> None:
+        """Take the end of an element."""
+        name = _local(tag)
+        if name == "pieces":
+            self._pieces -= 1
+        elif name == "file" and not self._pieces:
+            self._file = None
+        elif name == "hash" and self._file is not None and self._hash is not None:
+            value = "".join(self._hash).strip()
             if _BARE_HASH.fullmatch(value):
-                yield from _digest(_name(file.get("name", "")), value)
+                self.found.append((self._file, value))
+            self._hash = None
+
+    def close(self) -> None:
+        """Take the end of the text."""
 
 
-def _elements(parent: Element, name: str) -> Iterator[Element]:
-    """Yield all elements of a name below, in whatever namespace; pieces' hashes are left out."""
-    for child in parent:
-        local_name = str(child.tag).rpartition("}")[2]
-        if local_name == name:
-            yield child
-        elif local_name != "pieces":
-            yield from _elements(child, name)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -134,7 +134,7 @@ class DownloadClient:
 
 def _remote_downloads(cancel_flag: CancelFlag, **rabbitmq: object) -> Downloads:
     from biomaj_download.client.remote import RemoteDownloads  # noqa: PLC0415 - local mode: no pika
-    from biomaj_download.settings import RabbitmqSettings  # noqa: PLC0415
+    from biomaj_download.settings import RabbitmqSettings, rabbitmq_tls  # noqa: PLC0415
 
     given = {key: value for key, value in rabbitmq.items() if value is not None}
-    return RemoteDownloads(RabbitmqSettings.model_validate(given), cancel_flag)
+    return RemoteDownloads(RabbitmqSettings.model_validate(rabbitmq_tls() | given), cancel_flag)

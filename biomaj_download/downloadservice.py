@@ -87,6 +87,7 @@ class DownloadService:
             storage_roots=[root.resolve() for root in self.settings.storage.roots],
             local_roots=[root.resolve() for root in self.settings.local.roots],
             max_deliveries=self.settings.worker.max_deliveries,
+            message_limits=self.settings.message,
             observe=self._observer,
             tell=self._tell if self._broker is not None else None,
         )

@@ -2,9 +2,10 @@
 
 DownloadError
     ConfigError, OptionError (also ValueError), OptionTypeError (also TypeError)   never retried
+    ExpressionTooSlow (also ValueError)                                            never retried
     UnknownProtocol (also ValueError), MissingLibrary                              never retried
     MessageError, Cancelled                                                        never retried
-    ListingError: NoMatch (never retried)
+    ListingError: ListingTooLong, NoMatch (never retried)
     TransferError: ConnectFailed, HostNotFound, Stalled, TimedOut, BadStatus, RemoteFileMissing,
                    AccessDenied, UntrustedPeer, Truncated, UnexpectedContent
     VerifyError:   SizeMismatch, DigestMismatch, ChecksumMissing, ArchiveBroken
@@ -50,6 +51,12 @@ class OptionTypeError(OptionError, TypeError):
     code = "option-type"
 
 
+class ExpressionTooSlow(OptionError):
+    """A bank's regular expression takes longer than `transfer.match_seconds` on a listing."""
+
+    code = "expression-too-slow"
+
+
 class UnknownProtocol(DownloadError, ValueError):
     """No downloader of that name is registered."""
 
@@ -82,6 +89,13 @@ class ListingError(DownloadError):
     """A server's listing did not arrive, or cannot be read."""
 
     code = "listing"
+
+
+class ListingTooLong(ListingError):
+    """A server's listing or checksum file is longer than `transfer.listing_*` allow."""
+
+    code = "listing-too-long"
+    permanent = True
 
 
 class NoMatch(ListingError):

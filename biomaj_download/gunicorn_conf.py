@@ -51,6 +51,13 @@ def when_ready(server: Any) -> None:
     server.deregister = register_web(_settings)
 
 
+def post_worker_init(worker: Any) -> None:
+    """Have streams end when a worker is to end: it waits for its answers."""
+    from biomaj_download.biomaj_download_web import streams_of  # noqa: PLC0415 - see `on_starting`
+
+    streams_of(worker.wsgi).is_stopping = lambda: not worker.alive
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Forget the gauges of a worker that has ended."""
     from prometheus_client import multiprocess  # noqa: PLC0415 - see `on_starting`

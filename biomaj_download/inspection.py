@@ -37,8 +37,7 @@ _HOSTS = ("proxy", "server")
 _PATTERNS = ("dir_line", "file_line", "matches")
 
 #: As far as the last `@`: a password may hold one, or a `/`, that should have been encoded.
-_USERINFO = re.compile(r"(?<=://)\S*@")
-_QUERY = re.compile(r"\?\S*=\S*")
+_WORD = re.compile(r"\S+")
 
 
 def summary(letter: DeadLetter) -> dict[str, Any]:
@@ -120,5 +119,16 @@ def _plain(name: str, value: object) -> Any:
 def _without_secrets(name: str, text: str) -> str:
     if name in _HOSTS and "://" not in text and "@" in text:
         text = f"{HIDDEN}@{text.rpartition('@')[2]}"
-    text = _USERINFO.sub(f"{HIDDEN}@", text)
-    return text if name in _PATTERNS else _QUERY.sub(f"?{HIDDEN}", text)
+    text = _WORD.sub(_without_account, text)
+    return text if name in _PATTERNS else _WORD.sub(_without_query, text)
+
+
+def _without_account(word: re.Match[str]) -> str:
+    scheme, separator, rest = word[0].partition("://")
+    account, _, place = rest.rpartition("@")
+    return f"{scheme}{separator}{HIDDEN}@{place}" if account or rest[:1] == "@" else word[0]
+
+
+def _without_query(word: re.Match[str]) -> str:
+    place, separator, query = word[0].partition("?")
+    return f"{place}{separator}{HIDDEN}" if "=" in query else word[0]

@@ -39,6 +39,7 @@ class Reporter:
     def __init__(self, settings: Settings, metrics: ConsumerMetrics | None = None) -> None:
         self._metrics = metrics
         endpoint = settings.web.local_endpoint_download or settings.web.local_endpoint
+        self._token = settings.web.token
         self._url = f"{endpoint.rstrip('/')}/api/download/metrics" if endpoint else None
         self._entries: deque[dict[str, Any]] = deque(maxlen=MOST_ENTRIES_KEPT)
         self._callbacks: list[Callable[[str, Sequence[FileDict]], object]] = []
@@ -85,6 +86,8 @@ class Reporter:
 
     def _run(self) -> None:
         with requests.Session() as session:
+            if self._token is not None:
+                session.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
             while not self._closing.wait(POST_EVERY_SECONDS):
                 self._post(session)
             self._post(session)

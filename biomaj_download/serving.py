@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from waitress.server import create_server
 
-from biomaj_download.biomaj_download_web import create_app
+from biomaj_download.biomaj_download_web import LONGEST_BODY_BYTES, close_app, create_app
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.downloadservice import DownloadService
 from biomaj_download.settings import BrokerSettings, Settings, StoreSettings
-from biomaj_download.store.opening import open_store
+from biomaj_download.store.opening import open_activity, open_store
 
-#: Each client's question about progress holds a thread until there is an answer.
+#: A client's question about progress holds a thread until there is an answer, and so does a stream.
 _WEB_THREADS = 32
 #: What the web server has to close its sockets.
 _LAST_SECONDS = 5
@@ -40,11 +40,19 @@ class EmbeddedService:
         embedded = embedded_in(data_dir, settings)
         broker, store = open_broker(embedded), open_store(embedded)
         self._service = DownloadService(settings=embedded, broker=broker, store=store)
-        app = create_app(embedded, store=store, broker=broker)
+        self._activity = open_activity(embedded)
+        self._app = create_app(embedded, store=store, broker=broker, activity=self._activity)
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
         self._server = cast(
             "Any",
-            create_server(app, map=self._sockets, host=host, port=port, threads=_WEB_THREADS),
+            create_server(
+                self._app,
+                map=self._sockets,
+                host=host,
+                port=port,
+                threads=_WEB_THREADS,
+                max_request_body_size=LONGEST_BODY_BYTES,
+            ),
         )
         self.url = f"http://{host}:{self._server.effective_port}"
 
@@ -59,10 +67,12 @@ class EmbeddedService:
         finally:
             self._close_web(web)
             self._service.close()
+            self._activity.close()
 
     def _close_web(self, web: threading.Thread) -> None:
         """End what is being answered; then close the sockets in the thread that waits for them."""
         server = self._server
+        close_app(self._app)
         server.task_dispatcher.shutdown(timeout=_LAST_SECONDS)
         with suppress(OSError):  # it woke by itself, and has closed what would wake it
             server.trigger.pull_trigger(lambda: server.asyncore.close_all(self._sockets))

@@ -28,6 +28,8 @@ from pydantic import (
 )
 
 from biomaj_download.errors import ConfigError
+from biomaj_download.secret_files import found_at, read_secret
+from biomaj_download.server_urls import is_server, rabbitmq_values, redis_values
 
 #: The environment's names that BioMAJ's own documentation gives, and the value each one sets.
 KNOWN_ENVIRONMENT = {
@@ -98,38 +100,82 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
-class RedisSettings(Section):
-    """Where sessions live in a distributed setup."""
+class ServerSection(Section):
+    """A server of ours, and how TLS is spoken with it.
+
+    `tls`: nothing else is; `ca_file` (PEM): the authorities that are trusted then, None: the host's
+    own. `cert_file`, `key_file` (PEM): the certificate that we show, with what opens its key.
+    `server_name`: whom the server's certificate must name, None: the host.
+    """
+
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+    key_password_file: Path | None = None
+    server_name: str | None = None
+
+
+class RedisSettings(ServerSection):
+    """Where sessions live in a distributed setup; `user` unset: Redis's default account."""
 
     host: str = "127.0.0.1"
     port: Port = 6379
     db: int = 0
     prefix: str = "biomaj"
+    user: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
 
 
-class RabbitmqSettings(Section):
+class RabbitmqSettings(ServerSection):
     """Where download requests come from; `user` unset: the broker's default account."""
 
     host: str = "127.0.0.1"
     port: Port = 5672
     user: str | None = None
     password: SecretStr | None = None
+    password_file: Path | None = None
     virtual_host: str = "/"
     queue: str = "biomajdownload"
     heartbeat_seconds: int = Field(default=60, ge=0)
 
 
+class MessageSettings(Section):
+    """What a download request may come to; a longer one is put aside, with the dead letters.
+
+    BioMAJ sends some 1,000 bytes a file, each in a message of its own; a million files in one, with
+    150 bytes each, are allowed, too. `max_values`: patterns, parameters and options, of each kind.
+    `max_text_characters`: all that is no name of a file and no pattern.
+    """
+
+    max_bytes: int = Field(default=256 * 1024**2, ge=1)
+    max_files: int = Field(default=1_000_000, ge=1)
+    max_values: int = Field(default=10_000, ge=1)
+    max_name_characters: int = Field(default=4096, ge=1)
+    max_pattern_characters: int = Field(default=4096, ge=1)
+    max_text_characters: int = Field(default=1_000_000, ge=1)
+
+
 class BrokerSettings(Section):
-    """`url` unset: the RabbitMQ of section `rabbitmq`; `sqlite:PATH`: a queue in one file."""
+    """`url` unset: the RabbitMQ of section `rabbitmq`; `sqlite:PATH`: a queue in one file.
+
+    `amqp://...` and `amqps://...` do not get here: they set the section `rabbitmq`.
+    """
 
     url: str | None = None
+    url_file: Path | None = None
 
 
 class StoreSettings(Section):
-    """`url` unset: the Redis of section `redis`; `sqlite:PATH`: sessions in one file."""
+    """`url` unset: the Redis of section `redis`; `sqlite:PATH`: sessions in one file.
+
+    `redis://...` and `rediss://...` do not get here: they set the section `redis`.
+    """
 
     url: str | None = None
+    url_file: Path | None = None
 
 
 class ConsulSettings(Section):
@@ -141,13 +187,20 @@ class ConsulSettings(Section):
 
 
 class WebSettings(Section):
-    """The web interface, as it listens and as others reach it."""
+    """The web interface, as it listens and as others reach it.
+
+    `token` unset: what changes something, beyond the routes of biomaj-download 3, is for this
+    machine alone. `token_file` holds one, where `token` is unset.
+    """
 
     debug: bool = False
     hostname: str | None = None
     port: Port = 5000
     local_endpoint: str | None = None
     local_endpoint_download: str | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    token_for_old_routes: bool = False
 
 
 class MetricsSettings(Section):
@@ -190,7 +243,8 @@ class TransferSettings(Section):
     addresses; `allowed_networks` may be all the same. `authorities_file` (PEM) unset: the host's
     own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
     does. `streams_per_connection`: small files that share one connection to a server that speaks
-    HTTP/2.
+    HTTP/2. `listing_*`: a directory's listing that is longer is refused; `checksums_bytes`: so is a
+    publisher's checksum file. `match_seconds`: a bank's expressions may take so long on a listing.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -206,9 +260,15 @@ class TransferSettings(Section):
     ftp_response_timeout_seconds: int = Field(default=60, ge=1)
     list_response_timeout_seconds: int = Field(default=600, ge=1)
     proxies: dict[str, ProxyAddress] = {}
+    proxies_file: Path | None = None
     denied_networks: tuple[DeniedNetwork, ...] = ()
     allowed_networks: tuple[Network, ...] = ()
     authorities_file: Path | None = None
+    listing_bytes: int = Field(default=256 * 1024**2, ge=1)
+    listing_entries: int = Field(default=1_000_000, ge=1)
+    listing_line_characters: int = Field(default=65_536, ge=1)
+    checksums_bytes: int = Field(default=64 * 1024**2, ge=1)
+    match_seconds: float = Field(default=60, gt=0)
 
     def connections_to(self, host: str) -> int:
         """Return how many connections a host may be given, by `scheme://host:port`."""
@@ -253,6 +313,7 @@ class Settings(BaseModel):
 
     redis: RedisSettings = RedisSettings()
     rabbitmq: RabbitmqSettings = RabbitmqSettings()
+    message: MessageSettings = MessageSettings()
     broker: BrokerSettings = BrokerSettings()
     store: StoreSettings = StoreSettings()
     consul: ConsulSettings = ConsulSettings()
@@ -300,19 +361,52 @@ def load_settings(
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
-    document = _without_unset(_read_document(path, environment))
-    origins: dict[Place, str] = {}
-    for name, place in environment_names().items():
-        value = environment.get(name)
-        if value and not _is_service_link(name, value):
-            origins[place] = name
-            _put(document, place, _plain(name, value, place))
+    document, origins = _told(path, environment)
+    for place, file in _secret_files(document).items():
+        setting = ".".join(_file_of(place))
+        secret = read_secret(found_at(file, environment), setting=setting)
+        _put(document, place, _plain(setting, secret, place))
+    _spread_urls(document)
+    for section in ("rabbitmq", "redis"):
+        for key in {"ca_file", "cert_file", "key_file"} & document[section].keys():
+            document[section][key] = found_at(str(document[section][key]), environment)
     if environment.get("HOSTNAME"):
         document["web"].setdefault("hostname", environment["HOSTNAME"])
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
         raise ConfigError(_wrong_values(error, origins)) from error
+
+
+def secret_sources(
+    path: str | Path | None = None, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return where each secret that is set comes from, by its setting's name; never a secret.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    document, origins = _told(path, environment)
+    files = _secret_files(document)
+    sources = {}
+    for place in _secret_places():
+        if place in files:
+            sources[".".join(place)] = str(found_at(files[place], environment))
+        elif place[1] in document[place[0]]:
+            sources[".".join(place)] = origins.get(place, str(chosen_file(path, environment)))
+    return sources
+
+
+def rabbitmq_tls(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return how BioMAJ core's side speaks TLS with the server that core names.
+
+    Read from the file that `BIOMAJ_CONFIG` names, and the environment; no other file.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    rabbitmq = load_settings(environment.get("BIOMAJ_CONFIG") or os.devnull, environment).rabbitmq
+    return rabbitmq.model_dump(include=set(ServerSection.model_fields))
 
 
 def chosen_file(
@@ -323,6 +417,67 @@ def chosen_file(
     if not chosen and not Path("config.yml").exists():
         return None
     return Path(chosen or "config.yml")
+
+
+def _told(
+    path: str | Path | None, environment: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[Place, str]]:
+    """Return what file and environment say, and what the names were that the latter says it by."""
+    document = _without_unset(_read_document(path, environment))
+    given: dict[Place, tuple[str, str]] = {
+        place: (name, value)
+        for name, place in environment_names().items()
+        if (value := environment.get(name)) and not _is_service_link(name, value)
+    }
+    for secret in _secret_places():  # in either way, the environment wins
+        if secret in given or _file_of(secret) in given:
+            document[secret[0]].pop(secret[1], None)
+            document[secret[0]].pop(_file_of(secret)[1], None)
+    for place, (name, value) in given.items():
+        _put(document, place, _plain(name, value, place))
+    return document, {place: name for place, (name, _) in given.items()}
+
+
+def _spread_urls(document: Mapping[str, Any]) -> None:
+    """Put what a server's URL says into the server's own section, where it wins."""
+    broker, store = document["broker"], document["store"]
+    if is_server(broker.get("url"), "amqp", "amqps"):
+        document["rabbitmq"].update(rabbitmq_values(broker.pop("url"), setting="broker.url"))
+    if is_server(store.get("url"), "redis", "rediss"):
+        document["redis"].update(redis_values(store.pop("url"), setting="store.url"))
+
+
+def _secret_places() -> list[Place]:
+    """Return each secret: a key with another one beside it for a file."""
+    return [
+        (section, key)
+        for section, section_class in _SECTION_CLASSES.items()
+        for key in section_class.model_fields
+        if f"{key}_file" in section_class.model_fields
+    ]
+
+
+def _file_of(place: Place) -> Place:
+    """Return the setting that names a secret's file."""
+    return (*place[:-1], f"{place[-1]}_file")
+
+
+def _secret_files(document: Mapping[str, Any]) -> dict[Place, str]:
+    """Return the file of each secret that has one.
+
+    Raises:
+        ConfigError: a secret stands in the settings and in a file.
+    """
+    files = {}
+    for place in _secret_places():
+        section, key = _file_of(place)
+        file = document[section].get(key)
+        if file is None:
+            continue
+        if place[1] in document[section]:
+            raise ConfigError(f"{section}: expected {place[1]} or {key}, got both")
+        files[place] = str(file)
+    return files
 
 
 def _read_document(path: str | Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -381,8 +536,9 @@ def _put(document: dict[str, Any], place: Place, value: object) -> None:
 
 
 def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
-    """Name each wrong key, what was expected and what came, but never a password."""
+    """Name each wrong key, what was expected and what came, but never a secret."""
     lines = []
+    secrets = _secret_places()
     for wrong in error.errors(include_url=False):
         place = tuple(str(part) for part in wrong["loc"])
         key = ".".join(place)
@@ -391,7 +547,7 @@ def _wrong_values(error: ValidationError, origins: Mapping[Place, str]) -> str:
         if wrong["type"] == "extra_forbidden":
             known = ", ".join(_SECTION_CLASSES[place[0]].model_fields)
             lines.append(f"{key}: no such key; expected one of: {known}")
-        elif "password" in key.lower() or "proxies" in key.lower():
+        elif place[:2] in secrets:
             lines.append(f"{key}: {wrong['msg']}")
         else:
             lines.append(f"{key}: {wrong['msg']}, got {_shown(wrong['input'])}")

@@ -21,12 +21,12 @@ from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import Cancelled, DownloadError, MessageError
 from biomaj_download.job import Job, Kind
-from biomaj_download.message.codec import UnreadableMessage, encode_file_list
+from biomaj_download.message.codec import LIMITS, UnreadableMessage, encode_file_list
 from biomaj_download.observer import Observer
 from biomaj_download.outbox import Outbox
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
-from biomaj_download.settings import StorageSettings, WorkerSettings
+from biomaj_download.settings import MessageSettings, StorageSettings, WorkerSettings
 from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
 from biomaj_download.watch import Watch
@@ -67,11 +67,13 @@ class Worker:
         storage_roots: Sequence[Path] = (),
         local_roots: Sequence[Path] = (),
         max_deliveries: int = WorkerSettings().max_deliveries,
+        message_limits: MessageSettings = LIMITS,
         tell: Callable[[Callable[[], Sequence[Message]]], ActivityTeller] | None = None,
         observe: Callable[[Job], Observer] = lambda _job: Observer(),
     ) -> None:
         self._store = store
         self._max_deliveries = max_deliveries
+        self._message_limits = message_limits
         self._observe = observe
         self._reporter = reporter
         self._is_durable = is_durable
@@ -96,7 +98,9 @@ class Worker:
             self._watch.hold(task.message)
             admit(task)
 
-        self._admission = Admission(self._store, broker, hold_and_admit)
+        self._admission = Admission(
+            self._store, broker, hold_and_admit, limits=self._message_limits
+        )
         return self._admission
 
     def _ask_again(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 from flask import Flask
 from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
 
 from biomaj_download import errors
 from biomaj_download.biomaj_download_web import create_app
@@ -23,6 +24,7 @@ from biomaj_download.download.options import Option
 from biomaj_download.download.registry import PROTOCOLS, downloader_class
 from biomaj_download.errors import DownloadError
 from biomaj_download.metrics import ConsumerMetrics, Metrics
+from biomaj_download.rest.openapi import routes_of
 from biomaj_download.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -72,11 +74,21 @@ def consumer_metrics_table() -> Iterator[str]:
 
 
 def routes_table() -> Iterator[str]:
-    """Make a row for each route of the web interface, that of `serve` in it."""
+    """Make a row for each route of the web interface."""
     app: Flask = create_app(Settings(), store=_NoStore(), broker=_NoBroker())
-    for rule in sorted(app.url_map.iter_rules(), key=str):
+    for rule, route in routes_of(app):
         methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
-        yield f"| {methods} | `{rule}` |"
+        arguments = (
+            ", ".join(f"`{name}`" for name in route.query.model_fields) if route.query else ""
+        )
+        answer = route.answers if isinstance(route.answers, str) else fields_of(route.answers)
+        told = (methods, f"`{rule}`", arguments, route.kind.value, route.summary, answer)
+        yield f"| {' | '.join(told)} |"
+
+
+def fields_of(model: type[BaseModel] | None) -> str:
+    """Name the fields of an answer."""
+    return "" if model is None else ", ".join(f"`{name}`" for name in model.model_fields)
 
 
 class _NoStore:
@@ -116,7 +128,10 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "errors": ("| code | meaning | tried again |\n|---|---|---|\n", errors_table),
     "metrics": ("| family | meaning |\n|---|---|\n", metrics_table),
     "consumer-metrics": ("| family | meaning |\n|---|---|\n", consumer_metrics_table),
-    "routes": ("| method | route |\n|---|---|\n", routes_table),
+    "routes": (
+        "| method | route | arguments | kind | does | answers |\n|---|---|---|---|---|---|\n",
+        routes_table,
+    ),
 }
 
 

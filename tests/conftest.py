@@ -11,6 +11,7 @@ import subprocess
 from functools import partial
 
 import pytest
+import trustme
 
 from tests.servers.faulty_http import FaultyHttpServer
 from tests.servers.nginx import NginxServer
@@ -19,6 +20,7 @@ from tests.servers.rabbitmq import RabbitmqServer
 from tests.servers.redis import RedisServer
 from tests.servers.rsyncd import RsyncServer
 from tests.servers.sshd import SshServer
+from tests.servers.tls import issue_certificate
 from tests.servers.vsftpd import Tls, VsftpdServer
 
 #: What a server that counts connections gives one address.
@@ -68,13 +70,29 @@ def start_server(started_servers):
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(start_server):
-    return start_server(RabbitmqServer)
+def authority():
+    """Who certifies RabbitMQ, Redis and their clients."""
+    return trustme.CA()
 
 
 @pytest.fixture(scope="session")
-def redis_server(start_server):
-    return start_server(RedisServer)
+def issue(authority, tmp_path_factory):
+    """Issue a certificate for a name; by another authority, if one is given."""
+
+    def issue(*names, by=authority):
+        return issue_certificate(tmp_path_factory.mktemp("certificate"), *names, authority=by)
+
+    return issue
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(start_server, issue):
+    return start_server(partial(RabbitmqServer, certificate=issue("127.0.0.1")))
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_server, issue):
+    return start_server(partial(RedisServer, certificate=issue("127.0.0.1")))
 
 
 @pytest.fixture(scope="session")

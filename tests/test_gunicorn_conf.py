@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from biomaj_download.biomaj_download_web import LONG_POLLS
+from biomaj_download.biomaj_download_web import LONG_POLLS, STREAMS
 from biomaj_download.settings import RedisSettings
 from biomaj_download.store.base import Message, Outcome
 from biomaj_download.store.redis import RedisStore
@@ -106,5 +106,17 @@ def test_gunicorn_keeps_its_counts_in_a_reload_and_leaves_nothing_in_the_end(
             assert "Traceback" not in gunicorn.log()
 
 
-def test_gunicorn_has_threads_to_spare_besides_long_polls():
-    assert runpy.run_path(str(CONFIGURATION))["threads"] > LONG_POLLS
+def test_gunicorn_has_threads_to_spare_besides_long_polls_and_streams():
+    assert runpy.run_path(str(CONFIGURATION))["threads"] > LONG_POLLS + STREAMS
+
+
+def test_gunicorn_ends_streams_when_it_stops(redis_section):
+    with Gunicorn({"redis": redis_section}) as gunicorn:
+        answer = gunicorn.ask("GET", "/api/download/events", stream=True)
+        lines = answer.iter_lines(chunk_size=1)
+        assert next(lines) == b"event: overview"
+
+        gunicorn.stop()
+
+        assert gunicorn.last_exit_code == 0  # a longer wait would have had it killed
+        assert b"data: " in b"".join(lines)

@@ -80,7 +80,9 @@ def test_empty_values_count_as_unset(load, text):
 
 
 @pytest.mark.parametrize("name", sorted(environment_names()))
-def test_every_value_can_be_set_by_the_environment(load, name):
+def test_every_value_can_be_set_by_the_environment(load, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("7").write_text("{}")  # for what names a secret's file
     *sections, key = environment_names()[name]
     examples = {
         "debug": ("true", True),
@@ -92,7 +94,9 @@ def test_every_value_can_be_set_by_the_environment(load, name):
         "prometheus": ("false", False),
         "allowed_networks": ("[10.0.0.0/8]", ("10.0.0.0/8",)),
         "denied_networks": ("[private, '::1/128']", ("private", "::1/128")),
+        "tls": ("true", True),
         "roots": ("[/db]", (Path("/db"),)),
+        "token_for_old_routes": ("true", True),
         "umask": ("027", 0o027),
         "proxies": ("{ftp.example.org: direct}", {"ftp.example.org": "direct"}),
     }
@@ -152,7 +156,9 @@ def test_a_wrong_proxy_is_named_without_its_password(load):
 
 
 def test_a_wrong_key_of_ours_is_named_with_the_right_ones(load):
-    with pytest.raises(ConfigError, match=r"rabbitmq\.hots: no such key; expected one of: host, "):
+    with pytest.raises(
+        ConfigError, match=r"rabbitmq\.hots: no such key; expected one of: .*, host, "
+    ):
         load("rabbitmq: {hots: localhost}")
 
 

@@ -233,7 +233,7 @@ def test_web_takes_operations_where_it_has_a_queue(store, tmp_path):
 
     assert accepted.status_code == 202
     assert accepted.json["message_id"]
-    assert refused.status_code == 400
+    assert refused.status_code == 422
     assert refused.json["code"] == "message"
     assert delivered(broker) == [(accepted.json["message_id"], operation.SerializeToString())]
 
@@ -260,10 +260,6 @@ def test_web_takes_no_operation_that_a_browser_may_send_unasked(store, tmp_path,
     assert answer.status_code == 415
     assert PROTOBUF in answer.json["error"]
     broker.close()
-
-
-def test_web_takes_no_operations_without_a_queue(client):
-    assert client.post("/api/download/operations", data=b"").status_code == 404
 
 
 @pytest.fixture

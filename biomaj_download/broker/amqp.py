@@ -12,6 +12,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import BasicProperties
 
+from biomaj_download.server_tls import context_of, spoken_with
 from biomaj_download.settings import RabbitmqSettings
 
 log = logging.getLogger("biomaj.download.broker")
@@ -27,7 +28,7 @@ ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406
 
 def server_name(settings: RabbitmqSettings) -> str:
     """Return how logs and errors name the broker: never with an account."""
-    return f"{settings.host}:{settings.port}{settings.virtual_host}"
+    return f"{settings.host}:{settings.port}{settings.virtual_host}{spoken_with(settings)}"
 
 
 def open_connection(
@@ -49,6 +50,9 @@ def open_connection(
             "connection_name": f"biomaj-download {purpose} {socket.gethostname()}:{os.getpid()}"
         },
     )
+    if settings.tls:
+        name = settings.server_name or settings.host
+        parameters.ssl_options = pika.SSLOptions(context_of(settings), name)
     if settings.user is not None:
         password = settings.password.get_secret_value() if settings.password else ""
         parameters.credentials = pika.PlainCredentials(settings.user, password)

@@ -8,31 +8,48 @@ from biomaj_download.broker.base import Broker
 from biomaj_download.broker.dead import DeadLetters
 from biomaj_download.broker.dead_embedded import EmbeddedDeadLetters
 from biomaj_download.broker.dead_rabbitmq import RabbitmqDeadLetters
+from biomaj_download.broker.depth import DepthAsker, EmbeddedDepth, RabbitmqDepth
 from biomaj_download.broker.embedded import EmbeddedBroker
 from biomaj_download.broker.rabbitmq import RabbitmqBroker
 from biomaj_download.errors import ConfigError
-from biomaj_download.settings import Settings
+from biomaj_download.server_tls import check_tls_files
+from biomaj_download.settings import RabbitmqSettings, Settings
 
 
 def open_broker(settings: Settings) -> Broker:
     """Open the broker that `broker.url` names; the caller closes it.
 
     Raises:
-        ConfigError: the URL names no broker of ours.
+        ConfigError: the URL names no broker of ours, or a file for TLS is wrong.
         BrokerError: the queue file cannot be opened. RabbitMQ is first contacted when used.
     """
     path = _queue_path(settings)
-    return RabbitmqBroker(settings.rabbitmq) if path is None else EmbeddedBroker(path)
+    return RabbitmqBroker(_rabbitmq(settings)) if path is None else EmbeddedBroker(path)
 
 
 def open_dead_letters(settings: Settings) -> DeadLetters:
     """Return the dead letters of the broker that `broker.url` names; contacted when used.
 
     Raises:
+        ConfigError: the URL names no broker of ours, or a file for TLS is wrong.
+    """
+    path = _queue_path(settings)
+    return RabbitmqDeadLetters(_rabbitmq(settings)) if path is None else EmbeddedDeadLetters(path)
+
+
+def _rabbitmq(settings: Settings) -> RabbitmqSettings:
+    check_tls_files(settings.rabbitmq, section="rabbitmq")
+    return settings.rabbitmq
+
+
+def open_depth(settings: Settings) -> DepthAsker:
+    """Return what asks the broker that `broker.url` names how much it holds; contacted when used.
+
+    Raises:
         ConfigError: the URL names no broker of ours.
     """
     path = _queue_path(settings)
-    return RabbitmqDeadLetters(settings.rabbitmq) if path is None else EmbeddedDeadLetters(path)
+    return RabbitmqDepth(settings.rabbitmq) if path is None else EmbeddedDepth(path)
 
 
 def _queue_path(settings: Settings) -> Path | None:
@@ -43,6 +60,7 @@ def _queue_path(settings: Settings) -> Path | None:
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:
         raise ConfigError(
-            f"broker.url: expected sqlite:PATH, or nothing for RabbitMQ, got scheme {scheme!r}"
+            "broker.url: expected sqlite:PATH, amqps://HOST, amqp://HOST, or nothing for the"
+            f" RabbitMQ of section rabbitmq, got scheme {scheme!r}"
         )
     return Path(path)

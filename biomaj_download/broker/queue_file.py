@@ -184,6 +184,11 @@ class QueueFile:
         )
         self.remove(id_)
 
+    def waiting(self) -> int:
+        """Return how many messages nobody has yet."""
+        query = "SELECT count(*) FROM messages WHERE seat IS NULL"
+        return int(self._connection.execute(query).fetchone()[0])
+
     def dead_ids(self) -> list[str]:
         """Return the ids of the dead letters, the oldest first; from the index, past the bodies."""
         query = "SELECT letter_id FROM dead INDEXED BY letters ORDER BY id"

@@ -7,6 +7,7 @@ long poll and answers at once.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,9 @@ from requests.utils import get_auth_from_url, urldefragauth
 
 from biomaj_download.errors import ServiceError, mapped
 from biomaj_download.store.base import Progress
+
+#: Names the token of a service that wants one for its old routes, too (`web.token_for_old_routes`).
+TOKEN_VARIABLE = "BIOMAJ_WEB_TOKEN"  # noqa: S105 - no token, but where one is
 
 #: The web interface holds a question about progress for so long, unless progress comes before:
 #: well under the 30 s after which gunicorn and load balancers, as they come, cut a request.
@@ -48,6 +52,8 @@ class ServiceSession:
         user, password = get_auth_from_url(url)
         if user:
             self._http.auth = (user, password)
+        elif token := os.environ.get(TOKEN_VARIABLE):
+            self._http.headers["Authorization"] = f"Bearer {token}"
         self._url = f"{urldefragauth(url).rstrip('/')}/api/download"
         self._name = f"download service at {self._url}"
         self._bank = bank

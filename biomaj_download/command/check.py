@@ -34,8 +34,10 @@ from biomaj_download.errors import (
     ServiceError,
 )
 from biomaj_download.exit_codes import SOME_FAILED
-from biomaj_download.settings import Settings, chosen_file
+from biomaj_download.secret_files import is_open_to_all
+from biomaj_download.settings import Settings, chosen_file, secret_sources
 from biomaj_download.store.opening import open_store
+from biomaj_download.store.redis_connection import server_name as redis_name
 from biomaj_download.transfer.outcome import redact
 
 _ANSWER_SECONDS = 5
@@ -106,6 +108,7 @@ def _findings(
     for directory in directories:
         yield _found(f"disk {directory}", partial(_disk, directory, settings))
     yield _found("accounts", _accounts)
+    yield _found("passwords", _passwords)
     yield _found("libcurl", _libcurl)
     yield from _protocols()
     if is_local:
@@ -149,6 +152,16 @@ def _accounts() -> str:
     return "no ~/.netrc" if accounts is None else f"~/.netrc has {len(accounts.hosts)}"
 
 
+def _passwords() -> str:
+    """Say where each secret of the configuration comes from, and which files are open to all."""
+    sources = secret_sources()
+    told = []
+    for name, source in sources.items():
+        is_open = source.startswith("/") and is_open_to_all(Path(source))
+        told.append(f"{name} from {source}{', which all may read: chmod o-r' * is_open}")
+    return "; ".join(told) or "none is set"
+
+
 def _libcurl() -> str:
     version, tls = pycurl.version_info()[1], pycurl.version_info()[5]
     return f"{version}, {tls}"
@@ -173,8 +186,7 @@ def _broker(settings: Settings) -> str:
 
 
 def _store(settings: Settings) -> str:
-    redis = settings.redis
-    place = settings.store.url or f"Redis at {redis.host}:{redis.port}"
+    place = settings.store.url or f"Redis at {redis_name(settings.redis)}"
     if _is_still_to_be_made(settings.store.url):
         return f"{place}: made when the service starts"
     with closing(open_store(settings)) as store:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
-from pydantic import SecretStr
 
 from biomaj_download.serving import embedded_in
 from biomaj_download.settings import Settings, load_settings
@@ -47,5 +45,5 @@ def url_of(given: str | None, settings: Settings) -> str:
 
 def token_of(settings: Settings) -> str | None:
     """Return the token that the web interface may want; None: none is known."""
-    given: SecretStr | None = getattr(settings.web, "token", None)
-    return given.get_secret_value() if given else os.environ.get("BIOMAJ_WEB_TOKEN")
+    token = settings.web.token
+    return None if token is None else token.get_secret_value()

@@ -25,7 +25,7 @@ from biomaj_download.download.listing.http import check_whole, read_index
 from biomaj_download.download.options import Option
 from biomaj_download.errors import (
     DownloadError,
-    ListingError,
+    ListingTooLong,
     PublishError,
     TransferError,
     UnknownProtocol,
@@ -41,8 +41,6 @@ from biomaj_download.transfer.shared import engine, settings
 
 log = logging.getLogger("biomaj.download.curl")
 
-#: A listing is read in memory; one of a million files has a tenth of this.
-MOST_LISTING_BYTES = 1024**3
 #: A question for a size may take so long; it is but a question.
 SIZE_SECONDS = 30
 #: What servers answer that do not like to be asked by HEAD.
@@ -52,7 +50,7 @@ _PARTIAL_OR_WHOLE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _NO_COMMAND = (500, 501, 502, 504)
 #: Paths that mean the same as a word of LIST: no blanks, patterns or options.
 _PLAIN_PATH = re.compile(r"\w+://[^/]+(/+\w[\w.+=-]*)+/")
-_CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(rb"(?i)content-range:\s*bytes\s+\d+-\d+/(\d{1,18})\s*$")
 
 #: FTP servers that have no MLSD: asked once.
 _without_mlsd: set[str] = set()
@@ -164,13 +162,18 @@ class CurlDownload(DownloadInterface):
         ftp_command: str | None = None,
         options: Mapping[int, Any] | None = None,
     ) -> tuple[str, TransferResult]:
-        page = _Page()
+        page = _Page(settings().listing_bytes)
         request = self.request(url, sink=page, is_listing=True, ftp_command=ftp_command)
         request = replace(request, options={**request.options, **(options or {})})
         try:
             result = self.moved(request)
         except PublishError as error:
-            raise ListingError(f"{redact_url(url)}: longer than {MOST_LISTING_BYTES}") from error
+            if not page.is_full:
+                raise
+            raise ListingTooLong(
+                f"{redact_url(url)}: expected a listing of at most {page.most_bytes} bytes, "
+                "got more"
+            ) from error
         return page.getvalue().decode("utf-8", "surrogateescape"), result
 
     def _read(self, text: str, result: TransferResult) -> Listing:
@@ -178,8 +181,10 @@ class CurlDownload(DownloadInterface):
         if self.is_http() or (result.content_type or "").startswith("text/html"):
             if result.ends_by_close:
                 check_whole(text, url=result.effective_url)
-            return read_index(text, url=result.effective_url, patterns=self._patterns())
-        return read_directory(text)
+            return read_index(
+                text, url=result.effective_url, patterns=self._patterns(), bounds=self.bounds()
+            )
+        return read_directory(text, bounds=self.bounds())
 
     def completed(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
         """Ask a web server for what its page rounded or left out, many files at once."""
@@ -393,9 +398,15 @@ def _transferred(part: Part, result: TransferResult, *, offset: int = 0) -> Tran
 class _Page(BytesIO):
     """Takes a listing, up to a length that no listing has."""
 
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self.most_bytes = most_bytes
+        self.is_full = False
+
     def write(self, chunk: Any, /) -> int:
         """Take a chunk; 0 ends the transfer."""
-        return super().write(chunk) if self.tell() < MOST_LISTING_BYTES else 0
+        self.is_full = self.tell() + len(chunk) > self.most_bytes
+        return 0 if self.is_full else super().write(chunk)
 
 
 class _FewBytes:

@@ -24,6 +24,7 @@ from biomaj_download.download.filedict import (
     target_name,
 )
 from biomaj_download.download.lastrelease import split_known
+from biomaj_download.download.listing.bounds import Bounds
 from biomaj_download.download.matching import match_files
 from biomaj_download.download.publishers import publishers
 from biomaj_download.download.wishes import Wishes
@@ -36,6 +37,7 @@ from biomaj_download.errors import (
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, opened_place, sync_directories
+from biomaj_download.transfer import shared
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
@@ -126,7 +128,9 @@ class DownloadInterface(Wishes):
         )
         if not submatch:
             self.files_to_download = []
-        chosen = match_files(patterns, top, self._listing_below, prefix=prefix)
+        chosen = match_files(
+            patterns, top, self._listing_below, prefix=prefix, bounds=self.bounds()
+        )
         for file in self.completed(chosen):
             self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
@@ -142,7 +146,16 @@ class DownloadInterface(Wishes):
         """
         self._network_configuration()
         top = self._listing("")
-        return self.completed(match_files(patterns, top, self._listing_below))
+        return self.completed(match_files(patterns, top, self._listing_below, bounds=self.bounds()))
+
+    def bounds(self) -> Bounds:
+        """Return what a listing may come to."""
+        settings = shared.settings()
+        return Bounds(
+            most_entries=settings.listing_entries,
+            most_line_characters=settings.listing_line_characters,
+            match_seconds=settings.match_seconds,
+        )
 
     def _listed_file(self, entry: FileDict) -> RemoteFile:
         """Return a file as the last listing told it, which may have left something open."""

@@ -14,9 +14,20 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
-from biomaj_download.errors import AccessDenied, ListingError, OptionError, RemoteFileMissing
+from biomaj_download.download.expressions import Expression, MatchTime, compile_expression
+from biomaj_download.download.listing.bounds import BOUNDS, Bounds
+from biomaj_download.errors import (
+    AccessDenied,
+    ListingError,
+    ListingTooLong,
+    OptionError,
+    RemoteFileMissing,
+)
 from biomaj_download.job import Listing, RemoteFile
+
+_NAME: Callable[[RemoteFile], str] = attrgetter("name")
 
 log = logging.getLogger("biomaj.download.matching")
 
@@ -26,8 +37,6 @@ EVERYTHING = "**/*"
 DEEPEST_DIRECTORY = 64
 #: Directories listed at once; the limits per host hold on top of that.
 MOST_AT_ONCE = 16
-#: More entries than any bank has: the walk has lost its way.
-MOST_ENTRIES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class _Directory:
 class _Pattern:
     """A compiled pattern: directories to go down, then the file's expression (None: `**/*`)."""
 
-    directories: tuple[re.Pattern[str], ...]
-    file: re.Pattern[str] | None
+    directories: tuple[Expression, ...]
+    file: Expression | None
 
 
 @dataclass(frozen=True)
@@ -61,17 +70,21 @@ class _Walk:
     """Lists each directory once, however many patterns lead there; those of a level at once."""
 
     list_directory: Callable[[str], Listing]
+    time: MatchTime
+    most_entries: int
     seen: dict[str, _Directory | None] = field(default_factory=dict)
     entries: int = 0
 
     def below(
-        self, parents: Sequence[_Directory], expression: re.Pattern[str] | None = None
+        self, parents: Sequence[_Directory], expression: Expression | None = None
     ) -> list[_Directory]:
         """Return the directories that these hold; `expression` None: all.
 
         A link that leads to a file is none.
         """
-        steps = {step.path: step for parent in parents for step in _steps_from(parent, expression)}
+        steps = {
+            step.path: step for parent in parents for step in self._steps_from(parent, expression)
+        }
         unknown = [step for path, step in steps.items() if path not in self.seen]
         for step, directory in zip(unknown, _at_once(self._read, unknown), strict=True):
             self.seen[step.path] = directory
@@ -101,14 +114,17 @@ class _Walk:
         if directory is None:
             return
         self.entries += len(directory.listing.files) + len(directory.listing.directories)
-        if self.entries > MOST_ENTRIES:
-            raise ListingError(f"{directory.path}: expected at most {MOST_ENTRIES} entries in all")
+        if self.entries > self.most_entries:
+            raise ListingTooLong(
+                f"{directory.path}: expected at most {self.most_entries} entries in all"
+            )
 
-
-def _steps_from(parent: _Directory, expression: re.Pattern[str] | None) -> Iterator[_Step]:
-    links = {file.name for file in parent.listing.files}
-    for name in dict.fromkeys(entry.name for entry in parent.listing.directories):
-        if expression is None or expression.match(name):
+    def _steps_from(self, parent: _Directory, expression: Expression | None) -> Iterator[_Step]:
+        links = {file.name for file in parent.listing.files}
+        names = list(dict.fromkeys(entry.name for entry in parent.listing.directories))
+        if expression is not None:
+            names = self.time.taken(expression, names, str)
+        for name in names:
             yield _Step(parent, _joined(parent.path, name), is_link=name in links)
 
 
@@ -132,19 +148,22 @@ def match_files(
     list_directory: Callable[[str], Listing],
     *,
     prefix: str = "",
+    bounds: Bounds = BOUNDS,
 ) -> tuple[RemoteFile, ...]:
     """Return the files that any pattern takes; none may match.
 
     `listing` is what the directory `prefix` holds; `list_directory` gets `/directory/sub/`, joined
     to the prefix. A link that counts as file and as directory may raise `RemoteFileMissing` or
-    `AccessDenied` when listed: it is a file then.
+    `AccessDenied` when listed: it is a file then. `bounds`: of the
+    whole walk.
 
     Raises:
         OptionError: a pattern is no regular expression.
+        ExpressionTooSlow: the matching takes too long.
         ListingError: the directories are too deep or too many.
     """
     compiled = [_compile(pattern) for pattern in patterns]
-    walk = _Walk(list_directory)
+    walk = _Walk(list_directory, MatchTime(bounds.match_seconds), bounds.most_entries)
     top = _Directory(prefix, listing)
     chosen: dict[str, RemoteFile] = {}
     for pattern in compiled:
@@ -161,10 +180,10 @@ def _compile(pattern: str) -> _Pattern:
     *directories, last = text.split("/")
     try:
         return _Pattern(
-            directories=tuple(re.compile(part) for part in directories if part),
-            file=None if takes_everything else re.compile(last),
+            directories=tuple(compile_expression(part) for part in directories if part),
+            file=None if takes_everything else compile_expression(last),
         )
-    except re.error as error:
+    except ValueError as error:
         raise OptionError(
             f"remote.files: expected regular expressions between slashes, got {pattern!r}: {error}"
         ) from error
@@ -178,9 +197,8 @@ def _matching(pattern: _Pattern, top: _Directory, walk: _Walk) -> Iterator[Remot
         yield from _everything(directories, walk)
         return
     for directory in directories:
-        for file in directory.listing.files:
-            if pattern.file.match(file.name):
-                yield _named(file, directory)
+        for file in walk.time.taken(pattern.file, directory.listing.files, _NAME):
+            yield _named(file, directory)
 
 
 def _everything(directories: Sequence[_Directory], walk: _Walk) -> Iterator[RemoteFile]:

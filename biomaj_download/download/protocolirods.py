@@ -7,7 +7,6 @@ object side by side.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import ssl
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any, ClassVar
 from xml.etree.ElementTree import ParseError
 
@@ -135,15 +135,26 @@ class IRODSDownload(DownloadInterface):
                 DataObject.owner_name,
                 DataObject.replica_status,
             ).filter(Collection.name == path)
-            files = {row[DataObject.name]: _file(row) for row in _good_last(query.get_results())}
+            files = {row[DataObject.name]: _file(row) for row in _good_last(self._bounded(query))}
             below = session.query(Collection.name).filter(Collection.parent_name == path)
-            names = [row[Collection.name] for row in below.get_results()]
+            names = [row[Collection.name] for row in self._bounded(below)]
             if not files and not names and not session.collections.exists(path):
                 raise RemoteFileMissing(f"{self.server}: no collection {path}")
         return Listing(
             files=tuple(files.values()),
             directories=tuple(RemoteFile(name=name.rpartition("/")[2]) for name in names),
         )
+
+    def _bounded(self, query: Any) -> list[Any]:
+        """Return the rows of a query.
+
+        Raises:
+            ListingTooLong: they are too many.
+        """
+        bounds = self.bounds()
+        rows = list(islice(query.get_results(), bounds.most_entries + 1))
+        bounds.check_entries(len(rows))
+        return rows
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring a data object."""
@@ -288,5 +299,5 @@ def _digest(checksum: str | None) -> Digest | None:
         return None
     try:
         return Digest(algorithm, base64.b64decode(value, validate=True).hex())
-    except binascii.Error:
+    except ValueError:
         return None

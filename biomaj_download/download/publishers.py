@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Protocol
 
 from biomaj_download.checksums import Digest, is_of_directory, read_checksums, subject_of
-from biomaj_download.errors import AccessDenied, DownloadError, RemoteFileMissing
+from biomaj_download.errors import AccessDenied, DownloadError, ListingTooLong, RemoteFileMissing
 from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.transfer import shared
 from biomaj_download.transfer.partial import Part
 
 log = logging.getLogger("biomaj.download.publishers")
@@ -30,8 +31,6 @@ KEPT_SECONDS = 3600.0
 #: ... or after a minute, where the server did not tell.
 KEPT_AFTER_FAILURE_SECONDS = 60.0
 MOST_DIRECTORIES = 256
-#: The longest checksum files are of some MB.
-MOST_BYTES = 64 * 1024 * 1024
 
 
 class Server(Protocol):
@@ -141,21 +140,52 @@ class Publishers:
         directory.kept_until = time.monotonic() + kept_seconds
 
 
+class _ShortPart(Part):
+    """Takes a checksum file, up to a length that none has."""
+
+    def __init__(self, path: Path, most_bytes: int) -> None:
+        super().__init__(path)
+        self._most_bytes = most_bytes
+
+    def place(self, chunk: bytes, offset: int) -> int:
+        """Put a chunk where it belongs."""
+        self.check(offset + len(chunk))
+        return super().place(chunk, offset)
+
+    def write_at(self, chunk: bytes, offset: int) -> None:
+        """Put a chunk where it belongs."""
+        self.check(offset + len(chunk))
+        super().write_at(chunk, offset)
+
+    def check(self, size_bytes: int) -> None:
+        """Return if it may be so long.
+
+        Raises:
+            ListingTooLong: it may not.
+        """
+        if size_bytes > self._most_bytes:
+            raise ListingTooLong(
+                f"expected a checksum file of at most {self._most_bytes} bytes, got more"
+            )
+
+
 def _read(
     server: Server, path: str, name: str, *, subject: str | None = None
 ) -> Mapping[str, Digest]:
     """Fetch and read a checksum file; one that is not there after all tells nothing."""
     remote_file = RemoteFile(name=f"{path}/{name}".lstrip("/"))
+    most_bytes = shared.settings().checksums_bytes
     with (
         tempfile.TemporaryDirectory(prefix="biomaj-checksums-") as folder,
-        closing(Part(Path(folder, "checksums"))) as part,
+        closing(_ShortPart(Path(folder, "checksums"), most_bytes)) as part,
     ):
         try:
             server.fetch(remote_file, part)
         except (RemoteFileMissing, AccessDenied) as error:
             log.info("checksum file did not come name=%s error=%s", name, error)
             return {}
-        text = os.fsdecode(part.read(MOST_BYTES))
+        part.check(part.size_bytes())
+        text = os.fsdecode(part.read(most_bytes))
     return read_checksums(text, subject=subject)
 
 

@@ -12,9 +12,11 @@ import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
 from typing import ClassVar
 
 from biomaj_download.disk import disk_error, is_disk_error, on_disk
@@ -33,6 +35,7 @@ from biomaj_download.errors import (
     ConnectFailed,
     DiskFull,
     DownloadError,
+    ListingTooLong,
     MissingLibrary,
     OptionError,
     PublishError,
@@ -76,6 +79,7 @@ _HERE = re.compile(r"(?m)^rsync: \[(?:receiver|generator)\] .*\((\d+)\)$")
 #: A running program is looked after so often, and gets so long to end when it is told to.
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 3.0
+_CHUNK_BYTES = 65_536
 _HOST = re.compile(r"\w[\w.-]*|\[[0-9A-Fa-f:.]+\]")
 #: ssh refuses a key that is not the stored one in all of these.
 _NEW_HOSTS = {"reject": "yes", "accept": "accept-new", "add": "accept-new"}
@@ -128,7 +132,7 @@ class RSYNCDownload(DownloadInterface):
         # The slash behind the name asks for what the directory holds; `.` is not written to.
         options = ["--list-only", "--dirs", "--no-relative"]
         answer = self._run(source, options, f"{path or '.'}/")
-        return read_rsync_list(os.fsdecode(answer))
+        return read_rsync_list(os.fsdecode(answer), bounds=self.bounds())
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring a file."""
@@ -293,18 +297,35 @@ class RSYNCDownload(DownloadInterface):
 
         Raises:
             TimedOut, Cancelled: it may run no longer.
+            ListingTooLong: it prints more than a listing may come to.
         """
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("expected a program that is fed and heard by pipes")
         deadline = time.monotonic() + self.seconds_left()
-        rest: bytes | None = told
-        while True:
-            try:
-                return process.communicate(rest, timeout=_LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                rest = None  # Popen knows what it has not sent yet
-                self.cancellation.check()
-                if time.monotonic() >= deadline:
-                    seconds = self._time_limit_seconds
-                    raise TimedOut(f"{subject}: not done in {seconds} seconds") from None
+        with suppress(BrokenPipeError), process.stdin:  # a program that ended at once says why
+            process.stdin.write(told)
+        printed = {process.stdout: bytearray(), process.stderr: bytearray()}
+        with DefaultSelector() as selector:
+            for stream, kept in printed.items():
+                selector.register(stream, EVENT_READ, kept)
+            while selector.get_map():
+                self._check_running(deadline, subject)
+                for key, _ in selector.select(_LOOK_SECONDS):
+                    chunk = os.read(key.fd, _CHUNK_BYTES)
+                    key.data.extend(chunk)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    _check_length(len(key.data), subject)
+        while process.poll() is None:
+            self._check_running(deadline, subject)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_SECONDS)
+        return bytes(printed[process.stdout]), bytes(printed[process.stderr])
+
+    def _check_running(self, deadline: float, subject: str) -> None:
+        self.cancellation.check()
+        if time.monotonic() >= deadline:
+            raise TimedOut(f"{subject}: not done in {self._time_limit_seconds} seconds")
 
     def _connect_seconds(self) -> int:
         return self._values["connect_timeout"] or shared.settings().connect_timeout_seconds
@@ -323,6 +344,14 @@ class RSYNCDownload(DownloadInterface):
             account = f"{self.proxy_auth}@" if self.proxy and self.proxy_auth else ""
             environment["RSYNC_PROXY"] = account + address["address"]
         return environment
+
+
+def _check_length(printed_bytes: int, subject: str) -> None:
+    most_bytes = shared.settings().listing_bytes
+    if printed_bytes > most_bytes:
+        raise ListingTooLong(
+            f"{subject}: expected a listing of at most {most_bytes} bytes, got more"
+        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

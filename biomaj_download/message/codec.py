@@ -18,6 +18,8 @@ from google.protobuf.message import DecodeError
 from biomaj_download.errors import MessageError
 from biomaj_download.job import HttpPatterns, Job, Kind, RemoteFile
 from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.message.survey import RECORD_BYTES, survey
+from biomaj_download.settings import MessageSettings
 
 _KINDS = {wire.Operation.LIST: Kind.LIST, wire.Operation.DOWNLOAD: Kind.DOWNLOAD}
 #: What a page of listings is read with where the bank sets nothing (the wire's own defaults).
@@ -26,6 +28,13 @@ DEFAULT_PATTERNS = HttpPatterns(
     file_line=wire.DownloadFile.HttpParse().file_line,
 )
 
+
+#: Those of the settings' defaults.
+LIMITS = MessageSettings()
+#: Patterns, parameters and options are limited each; what the schema does not repeat, and fields
+#: of newer clients, come to no more than one of them.
+_OTHER_RECORDS = 4
+_SHOWN_CHARACTERS = 80
 
 _PROTOCOLS = {number: name.lower() for name, number in wire.DownloadFile.Protocol.items()}
 _METHODS = {number: name for name, number in wire.DownloadFile.HTTP_METHOD.items()}
@@ -53,29 +62,94 @@ class UnreadableMessage(MessageError):
         self.session = session
 
 
-def read_operation(body: bytes) -> wire.Operation:
+def read_operation(body: bytes, limits: MessageSettings = LIMITS) -> wire.Operation:
     """Return the message, even where required fields are missing.
 
     Raises:
-        UnreadableMessage: these bytes are no Operation at all.
+        UnreadableMessage: these bytes are no Operation at all, or one that holds too much.
     """
+    _check_size(body, limits)
     operation = wire.Operation()
     try:
         operation.MergeFromString(body)
-    except DecodeError as error:
+    except (DecodeError, RecursionError) as error:
         raise UnreadableMessage(
             f"message: expected an Operation, got {len(body)} bytes that are none: {error}"
         ) from error
     return operation
 
 
-def decode(body: bytes) -> Job:
+def _check_size(body: bytes, limits: MessageSettings) -> None:
+    """Return if a message is no longer, and has no more in it, than is allowed."""
+    most_records = limits.max_files + _OTHER_RECORDS * limits.max_values
+    if len(body) <= min(limits.max_bytes, most_records * RECORD_BYTES):
+        return
+    found = survey(body, most_records=most_records + 1)
+    problem = None
+    if len(body) > limits.max_bytes:
+        problem = f"at most {limits.max_bytes} bytes, got {len(body)}"
+    elif found.records > most_records:
+        problem = f"at most {most_records} files, patterns and other fields, got more"
+    if problem:
+        raise UnreadableMessage(
+            f"message: expected {problem}", bank=found.bank, session=found.session
+        )
+
+
+def decode(body: bytes, limits: MessageSettings = LIMITS) -> Job:
     """Return the request in a message.
 
     Raises:
         UnreadableMessage: it is none that we can work on.
     """
-    return job_of(read_operation(body))
+    operation = read_operation(body, limits)
+    job = job_of(operation)
+    # No text is longer than the whole: nearly all messages need not be looked through.
+    shortest = min(limits.max_name_characters, limits.max_pattern_characters)
+    if len(body) > min(shortest, limits.max_text_characters, limits.max_values * RECORD_BYTES):
+        problem = _excess(operation.download, limits)
+        if problem:
+            raise UnreadableMessage(f"message: {problem}", bank=job.bank, session=job.session)
+    return job
+
+
+def _excess(download: Any, limits: MessageSettings) -> str | None:
+    """Say what a message has too much of; None: nothing."""
+    remote, options = download.remote_file, download.options
+    numbers = {
+        "files": (len(remote.files), limits.max_files),
+        "patterns": (len(remote.matches), limits.max_values),
+        "parameters": (len(remote.param), limits.max_values),
+        "options": (len(options), limits.max_values),
+    }
+    for name, (number, most) in numbers.items():
+        if number > most:
+            return f"expected at most {most} {name}, got {number}"
+    names = (text for file in remote.files for text in (file.name, file.save_as, file.root))
+    patterns = (*remote.matches, remote.http_parse.dir_line, remote.http_parse.file_line)
+    texts = (
+        *(download.bank, download.session, download.local_dir),
+        *(download.proxy.proxy, download.proxy.proxy_auth),
+        *(remote.server, remote.remote_dir, remote.save_as, remote.credentials),
+        *(text for param in remote.param for text in (param.name, param.value)),
+        *(text for option in options.items() for text in option),
+    )
+    return (
+        _too_long("a name", names, limits.max_name_characters)
+        or _too_long("a pattern", patterns, limits.max_pattern_characters)
+        or _too_long("a text", texts, limits.max_text_characters)
+        or _too_long("an address", (file.url for file in remote.files), limits.max_text_characters)
+    )
+
+
+def _too_long(what: str, texts: Iterable[str], most: int) -> str | None:
+    for text in texts:
+        if len(text) > most:
+            return (
+                f"expected {what} of at most {most} characters, got {len(text)}: "
+                f"{text[:_SHOWN_CHARACTERS]!r}"
+            )
+    return None
 
 
 def job_of(operation: wire.Operation) -> Job:

@@ -43,7 +43,9 @@ function answer(dialog, prepare, otherwise) {
   return new Promise((resolve) => {
     let given = otherwise;
     dialog.onclose = () => resolve(given);
-    dialog.onclick = (event) => event.target === dialog && dialog.close();
+    dialog.onclick = (event) => {
+      if (event.target === dialog) dialog.close();
+    };
     dialog.showModal();
     prepare((value) => {
       given = value;

@@ -175,13 +175,26 @@ class RedisActivity(Activity):
         """Read the newest of each session, and sort them."""
         with self._mapped:
             known = [key for key in self._index() if bank is None or key[0] == bank]
-            found: list[EndedFile] = []
-            for key in known[:MOST_SESSIONS_SEARCHED]:
-                found += self._range(f"{self._key(*key)}:failed", 0, _SEARCH_STEP)
+            lists = [f"{self._key(*key)}:failed" for key in known[:MOST_SESSIONS_SEARCHED]]
+            each = _SEARCH_STEP if search else min(offset + limit, _SEARCH_STEP)
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for failed in lists:
+                    pipeline.llen(failed)
+                    pipeline.lrange(failed, 0, each - 1)
+                told = pipeline.execute()
+            found = [EndedFile.model_validate_json(text) for texts in told[1::2] for text in texts]
         if search:
             found = [file for file in found if file.fits(search)]
         found.sort(key=attrgetter("ended_at"), reverse=True)
-        return page(found, offset, limit)
+        if search:
+            return page(found, offset, limit)
+        total = sum(told[::2])
+        more = total > offset + limit <= len(found)
+        return Page(
+            files=tuple(found[offset : offset + limit]),
+            total=total,
+            next_offset=offset + limit if more else None,
+        )
 
     def pulses(self) -> list[Pulse]:
         """Read those that have not run out, and forget the names of the others."""

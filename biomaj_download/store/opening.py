@@ -16,7 +16,7 @@ def open_store(settings: Settings) -> Store:
     """Open the store that `store.url` names; the caller closes it.
 
     Raises:
-        ConfigError: the URL names no store of ours.
+        ConfigError: the URL names no store of ours, or a file for TLS is wrong.
         StoreError: the file cannot be opened. Redis is first contacted when used.
     """
     path = _sessions_path(settings)
@@ -49,6 +49,7 @@ def _sessions_path(settings: Settings) -> Path | None:
     scheme, _, path = url.partition(":")
     if scheme != "sqlite" or not path:
         raise ConfigError(
-            f"store.url: expected sqlite:PATH, or nothing for Redis, got scheme {scheme!r}"
+            "store.url: expected sqlite:PATH, rediss://HOST, redis://HOST, or nothing for the"
+            f" Redis of section redis, got scheme {scheme!r}"
         )
     return Path(path)

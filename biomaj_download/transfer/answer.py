@@ -16,7 +16,8 @@ from biomaj_download.transfer.kept import Validators
 
 OK, PARTIAL = 200, 206
 _STATUS_LINE = re.compile(rb"HTTP/[\d.]+ (\d{3})")
-_CONTENT_RANGE = re.compile(rb"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_LENGTH = re.compile(rb"\d{1,18}")
 _MDTM_REPLY = re.compile(rb"213 (\d{14}(?:\.\d+)?)\s*$")
 _SIZE_REPLY = re.compile(rb"213 (\d{1,13})\s*$")
 
@@ -87,7 +88,7 @@ class Answer:
             told = self.range()
             return told[2] if told else None
         length = self.header(b"content-length")
-        return int(length) if length.isdigit() else None
+        return int(length) if _LENGTH.fullmatch(length) else None
 
     def _strong_date(self) -> str | None:
         """Return Last-Modified, unless the file may change again within that same second.
@@ -99,5 +100,5 @@ class Answer:
             modified = parsedate_to_datetime(told)
             answered = parsedate_to_datetime(self.header(b"date").decode("latin-1"))
             return told if answered - modified >= timedelta(seconds=1) else None
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             return None

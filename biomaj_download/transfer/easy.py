@@ -17,7 +17,7 @@ from urllib.request import getproxies_environment
 import certifi
 import pycurl
 
-from biomaj_download.errors import AccessDenied
+from biomaj_download.errors import AccessDenied, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.addresses import Guard, guard_of
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
@@ -66,6 +66,8 @@ _UNASKED: dict[int, Any] = {pycurl.IGNORE_CONTENT_LENGTH: 1, pycurl.OPT_FILETIME
 
 #: Idle: for longer than this (CURLOPT_MAXAGE_CONN; 0 would mean its default).
 _IDLE_SECONDS = 1
+#: libcurl bounds HTTP's headers (300 KB an answer), but not the lines of FTP's answers.
+MOST_HEAD_BYTES = 4 * 1024 * 1024
 _DECIMAL = re.compile(rb"\d{1,9}(\.\d*)?")
 #: Many FTP servers tell a file's length when they begin to send it; libcurl does not listen where
 #: it was not to ask for it.
@@ -109,6 +111,8 @@ class Handle:
         #: What an FTP server said with the body, where it was not asked before.
         self.told_bytes: int | None = None
         self._retry_after = b""
+        self._url = ""
+        self._head_bytes = 0
         self._guard: Guard | None = None
         #: Where a form was sent; None: none was.
         self._form_url: str | None = None
@@ -155,6 +159,8 @@ class Handle:
         self.is_chunked = self._is_abandoned = False
         self.told_bytes = None
         self._retry_after = b""
+        self._url = request.url
+        self._head_bytes = 0
 
     def abandon(self) -> None:
         """End the transfer soon, from another thread than the one that moves it."""
@@ -192,6 +198,14 @@ class Handle:
 
     def _hear(self, line: bytes) -> int | None:
         """Take a line of the answer's head, of each answer where there are more; -1 ends all."""
+        self._head_bytes += len(line)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            host = urlsplit(self._url).hostname
+            self.sink_error = TransferError(
+                f"{host}: expected answers of at most {MOST_HEAD_BYTES} bytes before the file, "
+                "got more"
+            )
+            return -1
         if line.startswith(b"HTTP/"):
             self.is_chunked = False
             self._keeps_method = line.split()[1:2] in ([b"307"], [b"308"])

@@ -61,7 +61,7 @@ class _PieceKind:
 
 _MIB = 1024 * 1024
 _PIECES = {
-    "http": _PieceKind(2 * _MIB, 64 * _MIB, shares=2),
+    "http": _PieceKind(2 * _MIB, 16 * _MIB, shares=2),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
     "ftp": _PieceKind(64 * _MIB, 256 * _MIB, shares=1),
     # libssh2 has asked for some MiB behind a piece's end by then, and they come. Where it is cut,

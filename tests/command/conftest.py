@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from biomaj_download.cli import main
 from biomaj_download.serving import EmbeddedService
-from biomaj_download.settings import Settings, WorkerSettings
+from biomaj_download.settings import Settings, WebSettings, WorkerSettings
 from biomaj_download.transfer import shared
 
 COMMAND = (sys.executable, "-m", "biomaj_download.cli")
@@ -129,9 +129,11 @@ def url(nginx) -> str:
 
 
 @contextmanager
-def served(data: Path, port: int = 0) -> Iterator[str]:
-    """Have an embedded service at work; its address."""
-    settings = Settings(worker=WorkerSettings(shutdown_grace_seconds=0))
+def served(data: Path, port: int = 0, **web: object) -> Iterator[str]:
+    """Have an embedded service at work; its address. `web`: settings of that section."""
+    settings = Settings(
+        worker=WorkerSettings(shutdown_grace_seconds=0), web=WebSettings.model_validate(web)
+    )
     embedded = EmbeddedService(settings, data, host="127.0.0.1", port=port)
     thread = threading.Thread(target=embedded.run)
     thread.start()

@@ -80,6 +80,20 @@ def test_check_shows_a_wrong_configuration_and_goes_no_further(run, monkeypatch)
     assert len(result.stdout.splitlines()) == 1
 
 
+def test_check_shows_where_passwords_come_from_but_none_of_them(run, tmp_path, monkeypatch):
+    file = tmp_path / "password"
+    file.write_text("planted-one\n")
+    file.chmod(0o644)
+    monkeypatch.setenv("BIOMAJ_REDIS_PASSWORD_FILE", str(file))
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "planted-two")
+
+    result = run("check", "--local")
+
+    assert "rabbitmq.password from RABBITMQ_PASSWORD" in result.stdout
+    assert f"redis.password from {file}, which all may read" in result.stdout
+    assert "planted" not in result.output
+
+
 def test_check_shows_a_netrc_that_others_may_read_but_not_what_is_in_it(run, tmp_path):
     netrc = tmp_path / "home/.netrc"
     netrc.write_text("machine h login u password secret extra-secret")

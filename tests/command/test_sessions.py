@@ -189,7 +189,7 @@ def test_status_shows_all_that_the_store_knows(run, half_done, tmp_path):
     assert everything.exit_code == 0, everything.output
     line = everything.stdout.splitlines()[0]
     assert line.startswith(f"bank/{half_done}")
-    assert "1 done, 1 failed, 1 running" in line
+    assert "1 of 3 done, 1 failed, 1 running" in line
     assert "consumers: 1" in everything.stdout
     assert of_bank.stdout.startswith(f"bank/{half_done}")
     assert of_another.stdout == "no session\n"

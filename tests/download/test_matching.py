@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from biomaj_download.download import matching
+from biomaj_download.download.listing.bounds import Bounds
 from biomaj_download.download.matching import match_files
 from biomaj_download.errors import AccessDenied, ListingError, OptionError, RemoteFileMissing
 from biomaj_download.job import Listing, RemoteFile
@@ -227,8 +227,8 @@ def test_a_walk_that_never_ends_is_stopped_by_its_depth():
         Server(Endless({"/": listing((), ("on",))})).names("**/*")
 
 
-def test_a_walk_is_stopped_by_the_number_of_entries(server, monkeypatch):
-    monkeypatch.setattr(matching, "MOST_ENTRIES", 4)
+def test_a_walk_is_stopped_by_the_number_of_entries(server):
+    top = server.tree["/"]
 
     with pytest.raises(ListingError, match="at most 4 entries"):
-        server.names("**/*")
+        match_files(["**/*"], top, server, bounds=Bounds(most_entries=4))

@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from tests.servers.process import Server, find_program, free_port
+from tests.servers.tls import Certificate
 
 CONFIG = """\
 listeners.tcp.1 = {server.host}:{server.port}
@@ -20,6 +21,17 @@ log.file = false
 """
 
 
+TLS_CONFIG = """\
+listeners.ssl.1 = {server.host}:{server.tls_port}
+ssl_options.cacertfile = {certificate.ca_file}
+ssl_options.certfile = {certificate.cert_file}
+ssl_options.keyfile = {certificate.key_file}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+ssl_options.versions.1 = {version}
+"""
+
+
 class Epmd(Server):
     """Erlang's name server, through which `rabbitmqctl` finds the node."""
 
@@ -31,7 +43,10 @@ class Epmd(Server):
 
 
 class RabbitmqServer(Server):
-    """RabbitMQ, with one administrator; queues outlive `stop` and `start`."""
+    """RabbitMQ, with one administrator; queues outlive `stop` and `start`.
+
+    With a certificate it also listens at `tls_port`, to those that show one of the same authority.
+    """
 
     program = "rabbitmq-server"
     package = "rabbitmq-server"
@@ -39,8 +54,19 @@ class RabbitmqServer(Server):
     password = "rabbit-secret"
     virtual_host = "/"
 
-    def __init__(self, *, more_config: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        more_config: str = "",
+        certificate: Certificate | None = None,
+        tls_version: str = "tlsv1.2",
+    ) -> None:
         super().__init__()
+        self.tls_port = free_port()
+        if certificate:
+            more_config += TLS_CONFIG.format(
+                server=self, certificate=certificate, version=tls_version
+            )
         self._epmd = Epmd()
         self._on_close.callback(self._epmd.close)
         self._distribution_port = free_port()

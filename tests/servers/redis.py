@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from tests.servers.process import Server
+from tests.servers.process import Server, free_port
+from tests.servers.tls import Certificate
 
 
 class RedisServer(Server):
-    """Redis; with `appendonly`, what it holds outlives `stop` and `start`."""
+    """Redis; with `appendonly`, what it holds outlives `stop` and `start`.
+
+    With a certificate it also listens at `tls_port`, to those that show one of the same authority.
+    """
 
     program = "redis-server"
     package = "redis-server"
 
-    def __init__(self, *, appendonly: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        appendonly: bool = True,
+        certificate: Certificate | None = None,
+        tls_versions: str = "TLSv1.2 TLSv1.3",
+    ) -> None:
         super().__init__()
+        self.tls_port = free_port()
+        self._certificate = certificate
+        self._tls_versions = tls_versions
         self._appendonly = "yes" if appendonly else "no"
 
     @property
@@ -26,6 +39,17 @@ class RedisServer(Server):
             *("--dir", str(self.folder), "--save", "", "--appendonly", self._appendonly),
             # At the end of a link it is asked from another address than the loopback's.
             *("--protected-mode", "no"),
+            *self._tls_words(),
+        ]
+
+    def _tls_words(self) -> list[str]:
+        if self._certificate is None:
+            return []
+        return [
+            *("--tls-port", str(self.tls_port), "--tls-protocols", self._tls_versions),
+            *("--tls-ca-cert-file", str(self._certificate.ca_file), "--tls-auth-clients", "yes"),
+            *("--tls-cert-file", str(self._certificate.cert_file)),
+            *("--tls-key-file", str(self._certificate.key_file)),
         ]
 
     def is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""A certificate authority of its own, and a server's certificate."""
+"""Certificate authorities of their own, and what they certify: servers and clients."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ class Certificate:
     key_file: Path
 
 
-def issue_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
-    """Write a new authority and a certificate for the host's address and localhost."""
-    authority = trustme.CA()
-    issued = authority.issue_cert(host, "localhost")
+def issue_certificate(
+    folder: Path, host: str = "127.0.0.1", *more_names: str, authority: trustme.CA | None = None
+) -> Certificate:
+    """Write an authority, a new one by default, and a certificate for the host and more names."""
+    authority = authority or trustme.CA()
+    issued = authority.issue_cert(host, *(more_names or ("localhost",)))
     certificate = Certificate(
         ca_file=folder / "ca.pem", cert_file=folder / "cert.pem", key_file=folder / "key.pem"
     )

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta, timezone
 from enum import Enum, auto
 from typing import NamedTuple
 
+from biomaj_download.download.listing.bounds import BOUNDS, Bounds
 from biomaj_download.download.listing.fields import (
     day_or_none,
     four_digit_year,
@@ -41,7 +42,7 @@ _UNIX_ISO = re.compile(
 )
 _DOS = re.compile(
     r"\s*(?P<first>\d{1,4})[-/.](?P<second>\d{1,2})[-/.](?P<third>\d{2,4})\s+"
-    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?\s*(?P<half>[AaPp][Mm])?\s+"
+    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d)?(?:\s*(?P<half>[AaPp][Mm]))?\s+"
     r"(?:<(?P<mark>[A-Z]+)>\s+|(?P<size>\d[\d,.]{0,22})\s)(?P<name>.+)"
 )
 _MLSD_BEGINNING = re.compile(r"\s*[\w.-]+=[^;\r\n]*;\S* ")
@@ -84,36 +85,36 @@ class _Owner(NamedTuple):
 _NO_OWNER = _Owner()
 
 
-def read_directory(text: str) -> Listing:
+def read_directory(text: str, *, bounds: Bounds = BOUNDS) -> Listing:
     """Read what a server answered, LIST or MLSD: the first row shows which.
 
     Raises:
-        ListingError: there is text, but no row that can be read.
+        ListingError: there is text, but no row that can be read; or it is out of bounds.
     """
-    return (read_mlsd if _MLSD_BEGINNING.match(text) else read_list)(text)
+    return (read_mlsd if _MLSD_BEGINNING.match(text) else read_list)(text, bounds=bounds)
 
 
-def read_list(text: str, *, now: datetime | None = None) -> Listing:
+def read_list(text: str, *, now: datetime | None = None, bounds: Bounds = BOUNDS) -> Listing:
     """Read a LIST answer; `now` None: the clock, by which a row without a year gets one.
 
     Raises:
-        ListingError: there is text, but no row that can be read.
+        ListingError: there is text, but no row that can be read; or it is out of bounds.
     """
     moment = now or datetime.now(timezone.utc)
-    return _read(text, lambda line: _list_row(line, moment))
+    return _read(text, lambda line: _list_row(line, moment), bounds)
 
 
-def read_mlsd(text: str) -> Listing:
+def read_mlsd(text: str, *, bounds: Bounds = BOUNDS) -> Listing:
     """Read an MLSD answer.
 
     Raises:
-        ListingError: there is text, but no row that can be read.
+        ListingError: there is text, but no row that can be read; or it is out of bounds.
     """
-    return _read(text, _mlsd_row)
+    return _read(text, _mlsd_row, bounds)
 
 
-def _read(text: str, read_row: Callable[[str], _Row | None]) -> Listing:
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+def _read(text: str, read_row: Callable[[str], _Row | None], bounds: Bounds) -> Listing:
+    lines = bounds.lines(text)
     rows = [row for row in map(read_row, lines) if row is not None]
     if lines and not rows:
         raise ListingError(f"expected the rows of an FTP listing, got {lines[0][:200]!r}")

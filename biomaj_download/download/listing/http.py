@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from html import unescape
+from itertools import islice
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
+from biomaj_download.download.listing.bounds import BOUNDS, Bounds
 from biomaj_download.download.listing.fields import (
     FoundDay,
     Size,
@@ -61,6 +63,8 @@ _PAGE_END = re.compile(r"(?i)</html\s*>")
 #: Programs that write an index add no more than a remark behind its end.
 _END_LENGTH = 1024
 _SHOWN_LENGTH = 40
+#: A row may link its icon, too; the page its columns, its way up, its site.
+_LINKS_A_ROW, _OTHER_LINKS = 2, 1000
 #: What an index shows even of an empty directory.
 _INDEX_SIGN = re.compile(
     r"(?i)<(?:title|h1)\b[^<>]*>\s*(?:index of|directory listing)"
@@ -89,19 +93,22 @@ def check_whole(page: str, *, url: str) -> None:
         )
 
 
-def read_index(page: str, *, url: str, patterns: HttpPatterns | None = None) -> Listing:
+def read_index(
+    page: str, *, url: str, patterns: HttpPatterns | None = None, bounds: Bounds = BOUNDS
+) -> Listing:
     """Read an index page; `url` is the address of the directory, after redirections.
 
     A page that a site's own expressions find nothing in is an empty listing.
 
     Raises:
-        ListingError: there is no entry, and nothing shows that the page is an index.
+        ListingError: there is no entry, and nothing shows that the page is an index; or it is out
+            of bounds.
         OptionError: an expression of the site is wrong.
     """
     if patterns is not None and not _are_defaults(patterns):
-        return read_with_patterns(page, patterns)
+        return read_with_patterns(page, patterns, bounds=bounds)
     is_json = page.lstrip()[:1] == "["
-    entries = list(_read_json(page, url) if is_json else _read_html(page, url))
+    entries = list((_read_json if is_json else _read_html)(page, url, bounds))
     return Listing(
         files=tuple(entry for child, entry in entries if not child.is_directory),
         directories=tuple(entry for child, entry in entries if child.is_directory),
@@ -112,10 +119,10 @@ def _are_defaults(patterns: HttpPatterns) -> bool:
     return (patterns.dir_line, patterns.file_line) == (DEFAULT_DIR_LINE, DEFAULT_FILE_LINE)
 
 
-def _read_html(page: str, url: str) -> Iterable[tuple[_Child, RemoteFile]]:
+def _read_html(page: str, url: str, bounds: Bounds) -> Iterable[tuple[_Child, RemoteFile]]:
     visible = _HIDDEN.sub("", page)
     entries: dict[str, tuple[_Child, RemoteFile]] = {}
-    for child, before, after in _rows(visible, _directory_of(url)):
+    for child, before, after in _rows(visible, _directory_of(url), bounds):
         entry = _entry(child, before, after)
         known = entries.get(child.name)
         # A row may link its icon, too: the link with the text beside it counts.
@@ -126,9 +133,12 @@ def _read_html(page: str, url: str) -> Iterable[tuple[_Child, RemoteFile]]:
     return entries.values()
 
 
-def _rows(page: str, directory: SplitResult) -> Iterator[tuple[_Child, str, str]]:
+def _rows(page: str, directory: SplitResult, bounds: Bounds) -> Iterator[tuple[_Child, str, str]]:
     """Yield each link to a child, with the HTML before and after it up to its neighbours."""
-    anchors = list(_ANCHOR.finditer(page))
+    most_links = bounds.most_entries * _LINKS_A_ROW + _OTHER_LINKS
+    anchors = list(islice(_ANCHOR.finditer(page), most_links + 1))
+    if len(anchors) > most_links:
+        bounds.check_entries(len(anchors))
     starts = [anchor.start() for anchor in anchors] + [len(page)]
     before = page[: starts[0]]
     for anchor, next_start in zip(anchors, starts[1:], strict=True):
@@ -238,14 +248,22 @@ def _named_child(path: str) -> _Child | None:
     return _Child(name, is_directory=path.endswith("/"))
 
 
-def _read_json(page: str, url: str) -> Iterator[tuple[_Child, RemoteFile]]:
+def _read_json(page: str, url: str, bounds: Bounds) -> Iterator[tuple[_Child, RemoteFile]]:
     """Read the index that nginx writes with `autoindex_format json`."""
+    bounds.check_json(page)
     try:
         for row in json.loads(page):
             child = _named_child(row["name"])
             if child is not None and row["type"] in ("file", "directory"):
                 yield replace(child, is_directory=row["type"] == "directory"), _json_file(row)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ListingError(f"{url}: expected a JSON index, got {page[:200]!r}") from error
 
 

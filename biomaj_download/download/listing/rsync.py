@@ -10,32 +10,38 @@ import os
 import re
 from datetime import datetime, timezone
 
+from biomaj_download.download.listing.bounds import BOUNDS, Bounds
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.errors import ListingError
 from biomaj_download.job import Listing, RemoteFile
 
 #: `-rw-r--r--      1,234,567 2023/01/24 07:45:00 a b.gz` (rsync's generator.c, list_file_entry).
 _ROW = re.compile(
-    r"(?P<mode>[-bcdlps][-rwxsStT]{9})[+.]?\s+(?P<size>[\d,.]+) "
+    r"(?P<mode>[-bcdlps][-rwxsStT]{9})[+.]?\s+(?P<size>\d[\d,.]{0,25}) "
     r"(?P<moment>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?P<name>.+)"
 )
 #: Characters that would disturb a terminal: a backslash, `#`, three octal digits (log.c, rwrite).
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 
 
-def read_rsync_list(text: str) -> Listing:
+def read_rsync_list(text: str, *, bounds: Bounds = BOUNDS) -> Listing:
     """Read the rows of one directory.
 
     Raises:
-        ListingError: a line is no row.
+        ListingError: a line is no row, or they are out of bounds.
     """
     files: list[RemoteFile] = []
     directories: list[RemoteFile] = []
-    for line in text.splitlines():
+    for line in bounds.lines(text):
         row = _ROW.fullmatch(line)
         if row is None:
             raise ListingError(f"expected the rows of an rsync listing, got {line[:200]!r}")
-        entry = _entry(row)
+        try:
+            entry = _entry(row)
+        except ValueError as error:  # a date that is none
+            raise ListingError(
+                f"expected a date in an rsync listing, got {line[:200]!r}"
+            ) from error
         kind = row["mode"][0]
         if entry.name not in (".", "..") and "/" not in entry.name:
             if kind in "-l":

@@ -1,0 +1,128 @@
+"""Who may call: the token, this machine, and no page of another site.
+
+A token travels in a header that browsers add to nothing by themselves, and there is no cookie: a
+page of another site cannot speak with anybody's rights. Without a token this machine alone may
+change things; so that a page in a browser on it cannot, requests that a browser marks as another
+site's are refused, and so are those for a host's name that is none of this machine's (a name that
+an attacker's name server points here).
+"""
+
+from __future__ import annotations
+
+import hmac
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from flask import Flask, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
+
+from biomaj_download.errors import ConfigError
+from biomaj_download.rest.describing import Kind, description_of
+from biomaj_download.settings import WebSettings
+
+#: A proxy on this machine speaks for others.
+_FORWARDED = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-Ip",
+    "Via",
+)
+#: A shorter token can be guessed.
+SHORTEST_TOKEN_CHARACTERS = 16
+
+
+class Access:
+    """The door of an application; the token is read once, when it is made."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self._token = _token(settings)
+        self._guards_old = settings.token_for_old_routes
+        if self._guards_old and self._token is None:
+            raise ConfigError("web.token_for_old_routes: expected a web.token too, there is none")
+
+    @property
+    def wants_token(self) -> bool:
+        """Say whether there is a token."""
+        return self._token is not None
+
+    def guard(self, app: Flask) -> None:
+        """Have each request of an application checked before its view sees it."""
+
+        @app.before_request
+        def check() -> None:
+            description = description_of(app, request.endpoint)
+            if description is not None:
+                self._check(description.kind)
+
+    def _check(self, kind: Kind) -> None:
+        if kind is Kind.OPEN or (kind is Kind.OLD and not self._guards_old):
+            return
+        if self._token is not None:
+            self._check_token(self._token)
+        elif kind is Kind.CHANGING and not _is_from_here():
+            raise Forbidden("without web.token in the settings, only this machine may change this")
+        if kind is Kind.CHANGING and _is_of_another_site():
+            raise Forbidden("a page of another site may not change this")
+
+    def _check_token(self, token: bytes) -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token)
+        if scheme.lower() != "bearer" or not is_right:
+            raise Unauthorized(
+                "expected the service's token in the header Authorization: Bearer",
+                www_authenticate=WWWAuthenticate("bearer", {"realm": "biomaj-download"}),
+            )
+
+
+def _token(settings: WebSettings) -> bytes | None:
+    """Return the token; None: there is none.
+
+    Raises:
+        ConfigError: it is too short.
+    """
+    if settings.token is None:
+        return None
+    token = settings.token.get_secret_value().strip()
+    if len(token) < SHORTEST_TOKEN_CHARACTERS:
+        raise ConfigError(
+            f"web.token: expected at least {SHORTEST_TOKEN_CHARACTERS} characters, got {len(token)}"
+        )
+    return token.encode()
+
+
+def _is_from_here() -> bool:
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    host = _parsed(f"//{request.host}").hostname or ""
+    return _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
+
+
+def _parsed(address: str) -> SplitResult:
+    """Return the parts of an address; of one that is none, no part is set."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket that is not closed
+        return urlsplit("")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback
+
+
+def _is_of_another_site() -> bool:
+    """Ask the headers that browsers add and pages cannot change.
+
+    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        return True
+    origin = request.headers.get("Origin")
+    return origin is not None and _parsed(origin).netloc != request.host

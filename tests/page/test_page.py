@@ -1,0 +1,227 @@
+"""The live page, as a person sees it in Chromium."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from biomaj_download.serving import embedded_in
+from biomaj_download.settings import Settings
+from biomaj_download.store.activity import Consumer, EndedFile, Pulse
+from biomaj_download.store.opening import open_activity
+from tests.command.conftest import served
+from tests.page.conftest import TOKEN
+from tests.servers.faulty_http import Answer
+
+EVIL = '<img src=x onerror="document.title=1">'
+
+
+def test_a_newcomer_is_told_what_to_type(page, address):
+    page.goto(address)
+
+    expect(page.locator("#welcome")).to_contain_text("biomaj-download submit")
+    expect(page.locator("#link")).to_have_text("Live")
+
+
+def test_a_whole_run_is_seen(page, address, ask, stalled, faulty_http):
+    page.goto(address)
+    expect(page.locator("#welcome")).to_be_visible()
+    names = [f"part{number}.dat" for number in range(12)]
+    for name in names:
+        faulty_http.add(f"/db/{name}", Answer(body=b"x" * 2000))
+
+    ask(address, "uniprot", *names, "missing.dat", stalled)
+
+    expect(page.get_by_role("heading", name="1 databank on its way home")).to_be_visible()
+    bank = page.locator("#sessions li").filter(has_text="uniprot")
+    expect(bank).to_contain_text("13 files of 14")
+    expect(bank).to_contain_text("1 failed")
+    running = page.locator("#running li").filter(has_text="stalled.dat")
+    expect(running).to_contain_text("5.1 MB")
+    expect(running.get_by_role("progressbar")).to_have_count(1)
+    error = page.locator("#errors li")
+    expect(error).to_contain_text("remote-file-missing")
+    expect(error).to_contain_text("got HTTP status 404")
+    expect(page.locator("#hosts li")).to_contain_text("1 of 4 connections")
+    expect(page.locator("#consumers li")).to_contain_text("1 of 16 slots")
+
+
+def test_errors_are_searched(page, address, ask):
+    ask(address, "bank", *(f"lost{number}.dat" for number in range(5)))
+    page.goto(address)
+    expect(page.locator("#errors li")).to_have_count(5)
+
+    page.get_by_label("Search in errors").fill("lost3")
+
+    expect(page.locator("#errors li")).to_have_count(1)
+    expect(page.locator("#errors li")).to_contain_text("lost3.dat")
+
+
+def test_a_session_is_cancelled_when_the_person_is_sure(page, address, ask, stalled):
+    session = ask(address, "bank", stalled)
+    page.goto(address)
+    row = page.locator("#sessions li")
+    expect(page.locator("#running li")).to_have_count(1)
+
+    row.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    assert known(address, session).status_code == 200
+    row.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").locator('[value="yes"]').click()
+
+    expect(row).to_have_count(0)
+    expect(page.locator("#running li")).to_have_count(0)
+    assert known(address, session).status_code == 404
+
+
+def known(service: str, session: str) -> requests.Response:
+    return requests.get(f"{service}/api/download/sessions/bank/{session}", timeout=10)
+
+
+def test_a_service_that_wants_a_token_asks_for_it_and_it_stays_in_the_tab(
+    page, guarded, ask, stalled
+):
+    ask(guarded, "bank", stalled, token=TOKEN)
+    page.goto(guarded)
+    dialog = page.get_by_role("dialog")
+
+    dialog.get_by_label("Token").fill("a-wrong-token-of-the-tests")
+    dialog.get_by_role("button", name="Use it").click()
+    expect(dialog).to_contain_text("not that of this service")
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Use it").click()
+
+    expect(page.locator("#running li")).to_contain_text("stalled.dat")
+    assert TOKEN not in page.url
+    assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
+
+
+def test_names_of_servers_and_banks_are_text(page, address, ask):
+    ask(address, "bank", EVIL)
+    page.goto(address)
+
+    expect(page.locator("#errors li")).to_contain_text(EVIL)
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_the_page_goes_on_when_the_service_was_restarted(page, ask, stalled, tmp_path):
+    data = tmp_path / "data"
+    with served(data) as url:
+        page.goto(url)
+        expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#notices")).to_contain_text("connection", ignore_case=True)
+
+    with served(data, urlsplit(url).port or 0) as again:
+        ask(again, "bank", stalled)
+        expect(page.locator("#link")).to_have_text("Live", timeout=30_000)
+        expect(page.locator("#running li")).to_contain_text("stalled.dat")
+        expect(page.locator("#notices")).not_to_contain_text("connection", ignore_case=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(page, address, ask, stalled, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    ask(address, "a-databank-with-a-name-that-is-longer-than-a-phone-is-wide", stalled, EVIL * 3)
+    page.goto(address)
+    expect(page.locator("#errors li")).to_have_count(1)
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_keyboard_is_enough(page, address, ask, stalled):
+    ask(address, "bank", stalled)
+    page.goto(address)
+    expect(page.locator("#running li")).to_have_count(1)
+
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#sessions a') !== null"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name="bank", exact=True)).to_be_focused()
+    expect(page.locator("#session-running li")).to_contain_text("stalled.dat")
+
+
+def test_a_session_of_50_000_files_is_shown_in_pages(page, tmp_path):
+    data = tmp_path / "data"
+    with served(data) as url:
+        session = requests.post(f"{url}/api/download/session/big", timeout=10).json()["session"]
+        activity = open_activity(embedded_in(data, Settings()))
+        activity.expect("big", session, 50_000)
+        for first in range(0, 50_000, 5_000):
+            tell(activity, session, range(first, first + 5_000))
+        activity.close()
+        page.goto(f"{url}/#/sessions/big/{session}")
+        files = page.locator("#files li")
+        expect(files.first).to_be_visible()
+
+        assert files.count() <= 100
+        page.get_by_label("Search in files").fill("file-49999")
+        expect(files).to_have_count(1)
+        expect(files).to_contain_text("file-49999.dat")
+        assert page.evaluate("document.querySelectorAll('*').length") < 3_000
+
+
+def tell(activity, session: str, numbers: range) -> None:
+    now = datetime.now(timezone.utc)
+    consumer = Consumer(
+        name="c", host="h", process_id=1, slots=16, running=0, started_at=now, seen_at=now
+    )
+    ended = tuple(
+        EndedFile(
+            bank="big",
+            session=session,
+            name=f"file-{number}.dat",
+            host="ftp://h:21",
+            state="done",
+            size_bytes=1000,
+            seconds=0.1,
+            ended_at=now,
+        )
+        for number in numbers
+    )
+    activity.tell(Pulse(consumer=consumer), ended, {})
+
+
+def test_nothing_comes_from_elsewhere(page, address):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    expect(page.locator("#link")).to_have_text("Live")
+
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(address).netloc}
+    policy = requests.get(address, timeout=10).headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_pictures_for_the_readme(page, address, ask, stalled, faulty_http, tmp_path):
+    """`PICTURES=docs/images bin/test tests/page -k pictures` makes those of README anew."""
+    folder = Path(os.environ.get("PICTURES") or tmp_path)
+    names = [f"uniprot_sprot_varsplic.{number:02}.dat" for number in range(40)]
+    for name in names:
+        faulty_http.add(f"/db/{name}", Answer(body=b"x" * 20_000))
+    ask(address, "pdb", *names[:10], stalled)
+    ask(address, "uniprot", *names, "relnotes.txt", stalled)
+    page.goto(address)
+    expect(page.locator("#running li")).to_have_count(2)
+    expect(page.locator("#errors li")).to_have_count(1)
+    expect(page.locator("#sessions li").first).to_contain_text("files of")
+
+    page.screenshot(path=folder / "page-light.png", full_page=True)
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=folder / "page-dark.png", full_page=True)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.screenshot(path=folder / "page-phone.png")
+
+    sizes = [path.stat().st_size for path in folder.glob("page-*.png")]
+    assert len(sizes) == 3
+    assert min(sizes) > 10_000
