@@ -52,6 +52,8 @@ class EmbeddedService:
                 port=port,
                 threads=_WEB_THREADS,
                 max_request_body_size=LONGEST_BODY_BYTES,
+                # By them the door (`rest.access`) knows a proxy's requests from this machine's.
+                clear_untrusted_proxy_headers=False,
             ),
         )
         self.url = f"http://{host}:{self._server.effective_port}"
