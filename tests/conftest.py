@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from functools import partial
+from typing import NoReturn
 
 import pytest
 import trustme
@@ -27,6 +28,13 @@ from tests.servers.vsftpd import Tls, VsftpdServer
 FEW_CONNECTIONS = 5
 #: Slow enough for a connection to be cut in the middle of a file.
 SLOW_BYTES_A_SECOND = 2_000_000
+
+
+def do_without(missing: MissingServer) -> NoReturn:
+    """Skip the test that needs what cannot run here; where `CI` is set, fail it."""
+    if os.environ.get("CI"):
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(str(missing))
 
 
 def pytest_sessionstart():
@@ -59,9 +67,7 @@ def start_server(started_servers):
         try:
             server = make(*arguments)
         except MissingServer as missing:
-            if os.environ.get("CI"):
-                pytest.fail(str(missing), pytrace=False)
-            pytest.skip(str(missing))
+            do_without(missing)
         started_servers.append(server)
         server.start()
         return server

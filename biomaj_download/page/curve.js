@@ -6,6 +6,8 @@ import { clockText, speedText } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 100;
+/** The speed of a shorter time says nothing. */
+const SHORTEST_SECONDS = 2;
 
 export class Curve {
   /** `figure` holds the parts `plot` and `reading`. */
@@ -26,13 +28,17 @@ export class Curve {
     this.svg.addEventListener("pointerleave", () => this.leave());
   }
 
-  /** `bytes`: of each bucket, oldest first; the last one is not full yet and is left out. */
+  /** `bytes`: of each bucket, oldest first, the last one of now and not full yet. */
   draw({ bytes, bucket_seconds: seconds }, time) {
-    const speeds = bytes.slice(0, -1).map((each) => each / seconds);
+    const now = new Date(time).getTime();
+    const speeds = bytes.map((each) => each / seconds);
+    const passedSeconds = (now / 1000) % seconds; // buckets are counted from 1970
     if (speeds.length < 2) return;
+    if (passedSeconds < SHORTEST_SECONDS) speeds.pop();
+    else speeds[speeds.length - 1] = bytes.at(-1) / passedSeconds;
     this.speeds = speeds;
     this.seconds = seconds;
-    this.end = new Date(time).getTime();
+    this.end = now;
     const most = Math.max(...speeds);
     const top = roundUp(most);
     const points = speeds.map((speed, index) => `${index} ${(HEIGHT * (1 - speed / top)).toFixed(1)}`);

@@ -7,6 +7,8 @@ import { get, route } from "./rest.js";
 import { clockText, countText, numberText } from "./words.js";
 
 const MOST_ROWS = 50;
+/** What was put back may be dead again: one less and one more is no news for the overview. */
+const AGAIN_MILLISECONDS = 2000;
 /** A file name or two say which request it is. */
 const NAMED_FILES = 3;
 
@@ -16,12 +18,11 @@ export class DeadLetters {
     this.number = null;
   }
 
-  /** `number`: how many there are; null: the broker is away. */
+  /** `number`: how many there were a moment ago; null: the broker is away. */
   set(number) {
     if (number === null || number === this.number) return;
-    this.number = number;
-    show(this.section, number > 0);
     if (number > 0) this.refresh();
+    else this.draw([], 0);
   }
 
   async refresh() {
@@ -36,6 +37,7 @@ export class DeadLetters {
   }
 
   draw(letters, total) {
+    this.number = total;
     show(this.section, letters.length > 0);
     const some = total > letters.length ? `${letters.length} of ${numberText(total)}` : total;
     fill(this.section, { count: some });
@@ -86,6 +88,7 @@ export class DeadLetters {
     const refused = await change(method, route(words), { ...more, done });
     if (refused !== undefined) tellRefusal(refused);
     await this.refresh();
+    setTimeout(() => this.refresh(), AGAIN_MILLISECONDS);
   }
 }
 

@@ -27,19 +27,19 @@ export function follow(path, { onEvent, onState }) {
 
   async function run() {
     let waitSeconds = FIRST_WAIT_SECONDS;
-    let pauseSeconds = PAUSE_SECONDS;
     onState({ name: "connecting" });
     while (!ending.signal.aborted) {
-      pauseSeconds = PAUSE_SECONDS;
+      let pauseSeconds = PAUSE_SECONDS;
       const refusal = await once(path, ending.signal, ({ name, data, retrySeconds }) => {
         waitSeconds = FIRST_WAIT_SECONDS;
         pauseSeconds = retrySeconds ?? pauseSeconds;
         if (name === PROBLEM) {
-          onState({ name: "lost", refusal: new Refusal(503, data.code, data.detail), seconds: null });
-          return;
+          const refusal = new Refusal(503, data.code, data.detail);
+          onState({ name: "lost", refusal, seconds: null });
+        } else {
+          onState({ name: "live" });
+          onEvent(name, data);
         }
-        onState({ name: "live" });
-        onEvent(name, data);
       });
       if (ending.signal.aborted) return;
       if (refusal === null) {

@@ -12,7 +12,7 @@ import { countText, hostText, numberText, sizeText, spanText, speedText } from "
 
 const SESSIONS_A_PAGE = 100;
 /** Pages that are asked for besides the events are asked for so seldom. */
-const ASK_MILLISECONDS = 3000;
+const ASK_MILLISECONDS = 1000;
 /** Listeners hear of failures no more often than that. */
 const SAY_MILLISECONDS = 15_000;
 
@@ -146,6 +146,8 @@ export class Overview {
       listeners: numberText(queue.consumers),
       dead: numberText(queue.dead_letters),
     });
+    // An embedded service has a queue that nobody has to listen to.
+    show(part(byId("queue"), "listening"), queue.consumers !== null || queue.messages === null);
     byId("queue").classList.toggle("has-failed", queue.dead_letters > 0);
     this.dead.set(queue.dead_letters);
     const isAway = queue.messages === null && Boolean(queue.error);

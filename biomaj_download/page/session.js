@@ -9,7 +9,7 @@ import { FewRows, filesLine, percentOf, runningRow, setSessionBar } from "./rows
 import { clockText, numberText, sizeText, spanText, speedText } from "./words.js";
 
 /** The list of files is asked for again so seldom, while files end. */
-const ASK_MILLISECONDS = 2000;
+const ASK_MILLISECONDS = 1000;
 
 export class SessionView {
   constructor() {

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.serving import make_server
 
+from biomaj_download.biomaj_download_web import close_app, create_app
 from biomaj_download.message import downmessage_pb2 as wire
+from biomaj_download.settings import Settings
 from tests.command.conftest import served
+from tests.conftest import do_without
 from tests.servers.faulty_http import Answer
+from tests.servers.process import MissingServer, find_program
 
 TOKEN = "a-token-of-the-tests"
 BODY = bytes(range(256)) * 40_000
@@ -29,8 +36,12 @@ _FLAGS = (
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
+    try:
+        program = find_program("chromium", "chromium")
+    except MissingServer as missing:
+        do_without(missing)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
         yield browser
         browser.close()
 
@@ -46,6 +57,22 @@ def page(browser) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
+
+
+@contextmanager
+def web_alone(settings: Settings) -> Iterator[str]:
+    """Have a web application at work, and no consumer; its address."""
+    app = create_app(settings)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        close_app(app)
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture

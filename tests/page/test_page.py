@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import requests
 from playwright.sync_api import expect
 
+from biomaj_download.broker.opening import open_broker
 from biomaj_download.serving import embedded_in
-from biomaj_download.settings import Settings
+from biomaj_download.settings import RabbitmqSettings, RedisSettings, Settings
 from biomaj_download.store.activity import Consumer, EndedFile, Pulse
 from biomaj_download.store.opening import open_activity
 from tests.command.conftest import served
-from tests.page.conftest import TOKEN
+from tests.page.conftest import TOKEN, web_alone
 from tests.servers.faulty_http import Answer
+from tests.servers.process import free_port
 
 EVIL = '<img src=x onerror="document.title=1">'
 
@@ -102,6 +101,76 @@ def test_a_service_that_wants_a_token_asks_for_it_and_it_stays_in_the_tab(
     assert TOKEN not in page.evaluate("JSON.stringify(localStorage) + document.cookie")
 
 
+def test_a_token_that_is_missing_for_a_change_is_asked_for_and_the_change_is_made(
+    page, guarded, ask, stalled
+):
+    ask(guarded, "bank", stalled, token=TOKEN)
+    page.goto(guarded)
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Use it").click()
+    row = page.locator("#sessions li")
+    expect(row).to_have_count(1)
+
+    page.evaluate("sessionStorage.clear()")
+    row.get_by_role("button", name="Cancel").click()
+    dialog.locator('[value="yes"]').click()
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Use it").click()
+
+    expect(row).to_have_count(0)
+
+
+def test_a_change_from_elsewhere_is_refused_and_the_person_told_what_helps(
+    page, address, ask, stalled
+):
+    session = ask(address, "bank", stalled)
+    page.set_extra_http_headers({"X-Forwarded-For": "192.0.2.7"})
+    page.goto(address)
+
+    page.locator("#sessions li").get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").locator('[value="yes"]').click()
+
+    expect(page.locator("#notices")).to_contain_text("Set web.token in its settings")
+    assert known(address, session).status_code == 200
+
+
+def test_a_dead_letter_is_put_back_or_dropped(page, address, tmp_path):
+    open_broker(embedded_in(tmp_path / "data", Settings())).publish(b"no request", message_id="odd")
+    page.goto(address)
+    letter = page.locator("#dead li")
+    expect(letter).to_contain_text("Unreadable request odd")
+    dialog = page.get_by_role("dialog")
+
+    letter.get_by_role("button", name="Put back").click()
+    dialog.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#announcer")).to_have_text("The request is back on the queue.")
+    expect(letter).to_have_count(1)  # it is as unreadable as before
+    letter.get_by_role("button", name="Drop").click()
+    dialog.get_by_role("button", name="Drop it").click()
+
+    expect(page.locator("#dead")).to_be_hidden()
+    expect(page.locator("#queue")).to_contain_text("Dead letters0")
+
+
+def test_a_site_whose_broker_or_store_is_away_is_told_so(page, redis_server):
+    settings = Settings(
+        redis=RedisSettings(host=redis_server.host, port=redis_server.port),
+        rabbitmq=RabbitmqSettings(port=free_port()),
+    )
+    with web_alone(settings) as url:
+        page.goto(url)
+        expect(page.locator("#link")).to_have_text("Live")
+        expect(page.locator("#notices")).to_contain_text("The broker is away")
+
+        redis_server.stop()
+        expect(page.locator("#link")).to_have_text("Store away")
+        expect(page.locator("#notices")).to_contain_text("cannot reach its store")
+        redis_server.start()
+
+        expect(page.locator("#link")).to_have_text("Live")
+
+
 def test_names_of_servers_and_banks_are_text(page, address, ask):
     ask(address, "bank", EVIL)
     page.goto(address)
@@ -122,17 +191,6 @@ def test_the_page_goes_on_when_the_service_was_restarted(page, ask, stalled, tmp
         expect(page.locator("#link")).to_have_text("Live", timeout=30_000)
         expect(page.locator("#running li")).to_contain_text("stalled.dat")
         expect(page.locator("#notices")).not_to_contain_text("connection", ignore_case=True)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_it_without_scrolling_sideways(page, address, ask, stalled, scheme):
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": 360, "height": 740})
-    ask(address, "a-databank-with-a-name-that-is-longer-than-a-phone-is-wide", stalled, EVIL * 3)
-    page.goto(address)
-    expect(page.locator("#errors li")).to_have_count(1)
-
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_the_keyboard_is_enough(page, address, ask, stalled):
@@ -218,27 +276,3 @@ def test_nothing_comes_from_elsewhere(page, address):
     policy = requests.get(address, timeout=10).headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-
-
-def test_pictures_for_the_readme(page, address, ask, stalled, faulty_http, tmp_path):
-    """`PICTURES=docs/images bin/test tests/page -k pictures` makes those of README anew."""
-    folder = Path(os.environ.get("PICTURES") or tmp_path)
-    names = [f"uniprot_sprot_varsplic.{number:02}.dat" for number in range(40)]
-    for name in names:
-        faulty_http.add(f"/db/{name}", Answer(body=b"x" * 20_000))
-    ask(address, "pdb", *names[:10], stalled)
-    ask(address, "uniprot", *names, "relnotes.txt", stalled)
-    page.goto(address)
-    expect(page.locator("#running li")).to_have_count(2)
-    expect(page.locator("#errors li")).to_have_count(1)
-    expect(page.locator("#sessions li").first).to_contain_text("files of")
-
-    page.screenshot(path=folder / "page-light.png", full_page=True)
-    page.emulate_media(color_scheme="dark")
-    page.screenshot(path=folder / "page-dark.png", full_page=True)
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.screenshot(path=folder / "page-phone.png")
-
-    sizes = [path.stat().st_size for path in folder.glob("page-*.png")]
-    assert len(sizes) == 3
-    assert min(sizes) > 10_000
