@@ -23,6 +23,7 @@ FLOORS = (
     ("__init__", "errors", "exit_codes", "job", "machine", "page", "permissions"),
     (
         "archives",
+        "bearer",
         "cancellation",
         "checksums",
         "content",
