@@ -229,8 +229,12 @@ class RSYNCDownload(DownloadInterface):
         if there is not None:
             alias = f"[{name}]:{port}" if port not in ("", "22") else name
             options += [f"HostName={there}", f"HostKeyAlias={alias}"]
+        self.check_hosts_file()
         hosts_file = self._values["ssh_hosts_file"]
-        policy = self._values["ssh_new_host"] if "ssh_new_host" in self.options else None
+        # A bank's file is written to by order of the bank alone: ssh_config might say so, too.
+        is_banks = self.ssh_hosts_root is not None and "ssh_hosts_file" in self.options
+        is_told = is_banks or "ssh_new_host" in self.options
+        policy = self._values["ssh_new_host"] if is_told else None
         if policy == "accept":
             # The known keys are read as the system's, and a new one is written nowhere.
             options += [f"GlobalKnownHostsFile={hosts_file}", "UserKnownHostsFile=/dev/null"]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.direct import DirectHTTPDownload
+from biomaj_download.download.irods_sessions import sessions
 from biomaj_download.download.protocolirods import IRODSDownload
 from biomaj_download.download.rsync import RSYNCDownload
-from biomaj_download.errors import AccessDenied, DownloadError
+from biomaj_download.errors import AccessDenied, ConnectFailed, DownloadError, UntrustedPeer
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import guard_of
 from tests.contract.downloader import ONCE
 from tests.servers.faulty_http import Answer, FaultyHttpServer
+from tests.servers.irods import IrodsServer
 from tests.servers.proxy import RecordingProxy
 from tests.servers.pyftpd import PyftpdServer
 from tests.servers.tls import issue_certificate
@@ -145,6 +147,66 @@ def test_no_protocol_connects_to_a_denied_address(tmp_path, kind):
 
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """Have a name mean one address after the other; the last one stays (DNS rebinding)."""
+    real = socket.getaddrinfo
+
+    def named(name: str, *addresses: str) -> None:
+        left = list(addresses)
+
+        def look_up(host, *where, **how):
+            if host == name:
+                host = left.pop(0) if len(left) > 1 else left[0]
+            return real(host, *where, **how)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return named
+
+
+@pytest.fixture
+def deny() -> Iterator[Callable[[str], None]]:
+    """Deny one address alone."""
+    before = shared.settings()
+    yield lambda address: shared.set_up(TransferSettings(denied_networks=(f"{address}/32",)))
+    shared.set_up(before)
+
+
+def by_irods(server: IrodsServer, host: str) -> IRODSDownload:
+    downloader = IRODSDownload(host, server.home)
+    downloader.set_options(ONCE)
+    downloader.set_param(
+        {"user": server.user, "password": server.password, "port": str(server.port)}
+    )
+    return downloader
+
+
+def test_irods_connects_to_the_address_that_was_looked_at(named, deny):
+    deny("127.0.0.1")
+    named("irods.example.org", "::1", "127.0.0.1")
+    with IrodsServer() as server, pytest.raises(ConnectFailed):
+        by_irods(server, "irods.example.org").list()
+
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("name", ["irods.example.org", "other.example.org"])
+def test_irods_wants_the_certificate_of_the_name_not_of_the_address(named, deny, tmp_path, name):
+    deny("127.0.0.2")
+    named("irods.example.org", "127.0.0.1")
+    certificate = issue_certificate(tmp_path, name, "127.0.0.1")
+    with IrodsServer(tls=certificate) as server:
+        downloader = by_irods(server, "irods.example.org")
+        downloader.set_options({"irods_tls": "true", "ssl_server_cert": str(server.ca_file)})
+        refused = pytest.raises(UntrustedPeer) if name.startswith("other") else nullcontext()
+        with refused:
+            downloader.list()
+        sessions.close()
+
+    assert server.connections > 0
 
 
 def test_an_allowed_network_is_connected_to_all_the_same(faulty_http, tmp_path):
