@@ -32,7 +32,9 @@ def test_each_locked_release_has_hashes_and_nothing_says_where_it_came_from():
 
 
 def test_the_image_has_the_python_that_the_lock_was_made_with():
-    images = re.findall(r"^FROM \S+/python:([\d.]+)-", (ROOT / "Containerfile").read_text(), re.MULTILINE)
+    images = re.findall(
+        r"^FROM \S+/python:([\d.]+)-", (ROOT / "Containerfile").read_text(), re.MULTILINE
+    )
     made_with = re.findall(r"by pip-compile with Python ([\d.]+)$", LOCK, re.MULTILINE)
 
     assert set(images) == set(made_with)

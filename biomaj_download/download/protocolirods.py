@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, ClassVar
-from xml.etree.ElementTree import ParseError
 
+from defusedxml.ElementTree import ParseError
 from irods.exception import (
     CAT_INVALID_AUTHENTICATION,
     CAT_INVALID_USER,

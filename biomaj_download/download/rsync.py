@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
+import subprocess  # nosec B404 # programs are started by their words, without a shell
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -272,7 +272,7 @@ class RSYNCDownload(DownloadInterface):
             source.host, self.cancellation, max_connections=self._values["max_connections"]
         ):
             try:
-                process = subprocess.Popen(  # noqa: S603  # words of ours; names come by its input
+                process = subprocess.Popen(  # nosec B603 # noqa: S603 - names come by its input
                     command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
