@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from biomaj_download.activity import ActivityTeller
+from biomaj_download.activity import ActivityTeller, Teller
 from biomaj_download.admission import Admission
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.counted import CountedBroker
@@ -22,6 +22,7 @@ from biomaj_download.discovery import register_consumer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import ConfigError, DownloadError
+from biomaj_download.events import EventTeller
 from biomaj_download.exporter import serve_metrics
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
@@ -89,17 +90,32 @@ class DownloadService:
             max_deliveries=self.settings.worker.max_deliveries,
             message_limits=self.settings.message,
             observe=self._observer,
-            tell=self._tell if self._broker is not None else None,
+            tell=self._tell,
         )
         # A signal handler may put into this one while its own thread waits in `get`.
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._closed = False
         self._failure: Exception | None = None
 
-    def _tell(self, held: Callable[[], Sequence[Message]]) -> ActivityTeller:
-        """Tell people what the worker is at."""
+    def _tell(self, held: Callable[[], Sequence[Message]]) -> Teller:
+        """Return what tells people what the worker is at: nobody, where there are no messages."""
+        if self._broker is None:
+            return Teller()
         self._activity = open_activity(self.settings)
-        return ActivityTeller(self._activity, slots=self.settings.worker.slots, held=held)
+        exchange = self.settings.events.exchange
+        return ActivityTeller(
+            self._activity,
+            slots=self.settings.worker.slots,
+            held=held,
+            on_files=None if exchange is None else self._event_teller(exchange).tell,
+        )
+
+    def _event_teller(self, exchange: str) -> EventTeller:
+        """Return what publishes events."""
+        count = self._metrics.observe_events if self._metrics is not None else lambda *_: None
+        events = EventTeller(self.settings.rabbitmq, exchange, count=count)
+        self._on_close.callback(events.close)
+        return events
 
     def _trace(self) -> None:
         """Have jobs traced, where that is configured."""
@@ -211,9 +227,9 @@ class DownloadService:
             return
         self._closed = True
         self.stop()
-        self._on_close.close()
         self._worker.stop()
         self._worker.close()
+        self._on_close.close()
         self._reporter.close()
         if self._broker is not None:
             self._broker.close()

@@ -113,6 +113,7 @@ def sections(redis_server, tmp_path):
             "storage": {"state_dir": str(tmp_path / "state"), "reserve_bytes": 0},
             "transfer": {"proxies": {"x.example.org": f"http://me:{SECRET}-site@127.0.0.1:9"}},
             "metrics": {"listen": f"127.0.0.1:{free_port()}"},
+            "events": {"exchange": QUEUE},
             "worker": {"processes": 2},
             "log_config": {"root": {"level": "DEBUG", "handlers": ["console"]}},
         }
@@ -168,6 +169,17 @@ def dead_letter(channel):
     raise AssertionError("expected a dead letter, got none in 30 seconds")
 
 
+def ends_of(channel, queue, number):
+    """Return all that was published until so many files had ended."""
+    events = []
+    for _ in poll(30):
+        while (event := channel.basic_get(queue, auto_ack=True))[0]:
+            events.append(event)
+        if sum(properties.type in ("finished", "failed") for _, properties, _ in events) >= number:
+            return events
+    raise AssertionError(f"expected the ends of {number} files, got {len(events)} events")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a service as another user")
 def test_passwords_come_out_of_no_door(
     rabbitmq, redis_server, faulty_http, ftp_server, ssh_server, rsync_server, sections, tmp_path
@@ -198,6 +210,9 @@ def test_passwords_come_out_of_no_door(
         )
         with pika.BlockingConnection(parameters) as connection:
             channel = connection.channel()
+            channel.exchange_declare(QUEUE, "topic", durable=True)
+            events = channel.queue_declare("", exclusive=True).method.queue
+            channel.queue_bind(events, QUEUE, "#")
             for operation in operations:
                 body = operation.SerializeToString()
                 channel.basic_publish(
@@ -229,6 +244,7 @@ def test_passwords_come_out_of_no_door(
                 "metrics": repr(metrics),
                 "Redis": kept,
                 "dead letter's headers": repr(letter.headers),
+                "events": repr(ends_of(channel, events, len(operations))),
                 "command lines": "\n".join(lines.seen),
                 "names": repr(files),
                 "state": repr(
@@ -238,6 +254,7 @@ def test_passwords_come_out_of_no_door(
             }
             channel.queue_delete(QUEUE)
             channel.queue_delete(f"{QUEUE}.dead")
+            channel.exchange_delete(QUEUE)
 
     assert status["progress"] == len(operations)
     assert 0 < status["errors"] < len(operations)
