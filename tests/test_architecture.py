@@ -23,6 +23,7 @@ FLOORS = (
     ("__init__", "errors", "exit_codes", "job", "machine", "page", "permissions"),
     (
         "archives",
+        "beats",
         "cancellation",
         "checksums",
         "content",
@@ -30,6 +31,7 @@ FLOORS = (
         "download.expressions",
         "download.filedict",
         "expression",
+        "health",
         "observer",
         "meter",
         "secret_files",
@@ -40,7 +42,7 @@ FLOORS = (
     ("download.listing", "transfer.digests", "transfer.kept"),
     ("download.matching", "settings", "transfer.partial"),
     ("broker.base", "message", "publish", "store.base"),
-    ("metrics", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
+    ("metrics", "probes", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
     (
         "broker",
         "discovery",

@@ -86,6 +86,16 @@ class DepthGauge:
             self._asked.wait(FIRST_ANSWER_SECONDS)
         return self._latest
 
+    def check(self) -> None:
+        """Return if the broker answered when it was asked last.
+
+        Raises:
+            BrokerError: it did not.
+        """
+        error = self.latest().error
+        if error is not None:
+            raise BrokerError(error)
+
     def _run(self) -> None:
         while True:
             try:

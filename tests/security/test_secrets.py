@@ -169,20 +169,40 @@ def dead_letter(channel):
     raise AssertionError("expected a dead letter, got none in 30 seconds")
 
 
-def ends_of(channel, queue, number):
-    """Return all that was published until so many files had ended."""
-    events = []
-    for _ in poll(30):
-        while (event := channel.basic_get(queue, auto_ack=True))[0]:
-            events.append(event)
-        if sum(properties.type in ("finished", "failed") for _, properties, _ in events) >= number:
-            return events
-    raise AssertionError(f"expected the ends of {number} files, got {len(events)} events")
+@pytest.fixture
+def events(rabbitmq):
+    """Return all events that were published until so many files had ended."""
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(QUEUE, "topic", durable=True)
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, QUEUE, "#")
+
+        def heard(number):
+            heard, ends = [], 0
+            for _ in poll(30):
+                while (event := channel.basic_get(queue, auto_ack=True))[0]:
+                    heard.append(event)
+                    ends += event[1].type in ("finished", "failed")
+                if ends >= number:
+                    return heard
+            raise AssertionError(f"expected the ends of {number} files, got {ends}")
+
+        yield heard
+        channel.exchange_delete(QUEUE)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a service as another user")
 def test_passwords_come_out_of_no_door(
-    rabbitmq, redis_server, faulty_http, ftp_server, ssh_server, rsync_server, sections, tmp_path
+    rabbitmq,
+    redis_server,
+    faulty_http,
+    ftp_server,
+    ssh_server,
+    rsync_server,
+    sections,
+    events,
+    tmp_path,
 ):
     faulty_http.add("/a.dat", Answer(body=b"data"))
     faulty_http.add("/form/form.dat", Answer(body=b"data"))
@@ -210,9 +230,6 @@ def test_passwords_come_out_of_no_door(
         )
         with pika.BlockingConnection(parameters) as connection:
             channel = connection.channel()
-            channel.exchange_declare(QUEUE, "topic", durable=True)
-            events = channel.queue_declare("", exclusive=True).method.queue
-            channel.queue_bind(events, QUEUE, "#")
             for operation in operations:
                 body = operation.SerializeToString()
                 channel.basic_publish(
@@ -244,7 +261,7 @@ def test_passwords_come_out_of_no_door(
                 "metrics": repr(metrics),
                 "Redis": kept,
                 "dead letter's headers": repr(letter.headers),
-                "events": repr(ends_of(channel, events, len(operations))),
+                "events": repr(events(len(operations))),
                 "command lines": "\n".join(lines.seen),
                 "names": repr(files),
                 "state": repr(
@@ -254,7 +271,6 @@ def test_passwords_come_out_of_no_door(
             }
             channel.queue_delete(QUEUE)
             channel.queue_delete(f"{QUEUE}.dead")
-            channel.exchange_delete(QUEUE)
 
     assert status["progress"] == len(operations)
     assert 0 < status["errors"] < len(operations)
