@@ -78,8 +78,8 @@ def create_app(
         view_routes(monitor, activity),
         stream_routes(monitor, streams),
         session_routes(store),
-        operation_routes(broker or open_broker(settings)),
-        dead_routes(open_dead_letters(settings)),
+        operation_routes(broker or open_broker(settings), settings.message),
+        dead_routes(open_dead_letters(settings), settings.message),
         document_routes(wants_token=access.wants_token),
         page_routes(),
     ):
