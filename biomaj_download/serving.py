@@ -41,7 +41,13 @@ class EmbeddedService:
         broker, store = open_broker(embedded), open_store(embedded)
         self._service = DownloadService(settings=embedded, broker=broker, store=store)
         self._activity = open_activity(embedded)
-        self._app = create_app(embedded, store=store, broker=broker, activity=self._activity)
+        self._app = create_app(
+            embedded,
+            store=store,
+            broker=broker,
+            activity=self._activity,
+            checks=self._service.checks(),
+        )
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
         self._server = cast(
             "Any",

@@ -208,6 +208,12 @@ class WebSettings(Section):
     token_for_old_routes: bool = False
 
 
+class EventsSettings(Section):
+    """A topic exchange of section `rabbitmq` for what becomes of files; unset: nobody is told."""
+
+    exchange: Annotated[str, Field(max_length=127, pattern=r"^[-_.:A-Za-z0-9]+$")] | None = None
+
+
 class MetricsSettings(Section):
     """Where a consumer serves its own figures (host:port); unset: nowhere, the web has them."""
 
@@ -325,6 +331,7 @@ class Settings(BaseModel):
     store: StoreSettings = StoreSettings()
     consul: ConsulSettings = ConsulSettings()
     web: WebSettings = WebSettings()
+    events: EventsSettings = EventsSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     tls: TlsSettings = TlsSettings()

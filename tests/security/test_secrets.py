@@ -113,6 +113,7 @@ def sections(redis_server, tmp_path):
             "storage": {"state_dir": str(tmp_path / "state"), "reserve_bytes": 0},
             "transfer": {"proxies": {"x.example.org": f"http://me:{SECRET}-site@127.0.0.1:9"}},
             "metrics": {"listen": f"127.0.0.1:{free_port()}"},
+            "events": {"exchange": QUEUE},
             "worker": {"processes": 2},
             "log_config": {"root": {"level": "DEBUG", "handlers": ["console"]}},
         }
@@ -168,9 +169,40 @@ def dead_letter(channel):
     raise AssertionError("expected a dead letter, got none in 30 seconds")
 
 
+@pytest.fixture
+def events(rabbitmq):
+    """Return all events that were published until so many files had ended."""
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(QUEUE, "topic", durable=True)
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, QUEUE, "#")
+
+        def heard(number):
+            heard, ends = [], 0
+            for _ in poll(30):
+                while (event := channel.basic_get(queue, auto_ack=True))[0]:
+                    heard.append(event)
+                    ends += event[1].type in ("finished", "failed")
+                if ends >= number:
+                    return heard
+            raise AssertionError(f"expected the ends of {number} files, got {ends}")
+
+        yield heard
+        channel.exchange_delete(QUEUE)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a service as another user")
 def test_passwords_come_out_of_no_door(
-    rabbitmq, redis_server, faulty_http, ftp_server, ssh_server, rsync_server, sections, tmp_path
+    rabbitmq,
+    redis_server,
+    faulty_http,
+    ftp_server,
+    ssh_server,
+    rsync_server,
+    sections,
+    events,
+    tmp_path,
 ):
     faulty_http.add("/a.dat", Answer(body=b"data"))
     faulty_http.add("/form/form.dat", Answer(body=b"data"))
@@ -229,6 +261,7 @@ def test_passwords_come_out_of_no_door(
                 "metrics": repr(metrics),
                 "Redis": kept,
                 "dead letter's headers": repr(letter.headers),
+                "events": repr(events(len(operations))),
                 "command lines": "\n".join(lines.seen),
                 "names": repr(files),
                 "state": repr(
