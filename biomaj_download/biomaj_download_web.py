@@ -47,8 +47,11 @@ def create_app(
     store: Store | None = None,
     broker: Broker | None = None,
     activity: Activity | None = None,
+    metrics: Metrics | None = None,
 ) -> Flask:
     """Return the web application; what is None is what the settings name.
+
+    `metrics`: what `/metrics` shows; None: what consumers report.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -64,7 +67,7 @@ def create_app(
     app.extensions.update(streams=streams, gauge=gauge)
     for routes in (
         health_routes(store),
-        metric_routes(Metrics(CollectorRegistry())),
+        metric_routes(metrics or Metrics(CollectorRegistry())),
         old_session_routes(store, activity, Seats(LONG_POLLS)),
         view_routes(monitor, activity),
         stream_routes(monitor, streams),
