@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -365,18 +365,24 @@ def environment_names() -> dict[str, Place]:
 
 
 def load_settings(
-    path: str | Path | None = None, environment: Mapping[str, str] = os.environ
+    path: str | Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    secrets_of: Collection[str] = SECTIONS,
 ) -> Settings:
     """Read the settings: defaults, then the file, then the environment.
 
     `path` None: the file that `BIOMAJ_CONFIG` names, else `config.yml` where there is one, else
-    defaults alone.
+    defaults alone. `secrets_of`: the sections whose files of secrets are read; those of the others,
+    which this user may not be able to read, are left out.
 
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
     document, origins = _told(path, environment)
     for place, file in _secret_files(document).items():
+        if place[0] not in secrets_of:
+            continue
         setting = ".".join(_file_of(place))
         secret = read_secret(found_at(file, environment), setting=setting)
         _put(document, place, _plain(setting, secret, place))

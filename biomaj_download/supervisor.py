@@ -22,7 +22,7 @@ from typing import Any
 
 from biomaj_download.beats import Beats
 from biomaj_download.cores import OneCore
-from biomaj_download.downloadservice import DownloadService
+from biomaj_download.downloadservice import DownloadService, check_libraries
 from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import forget_process, share_counts
 from biomaj_download.notify import Notifier
@@ -43,15 +43,19 @@ READY_LOOK_SECONDS = 0.1
 def main() -> int:
     """Read the settings and consume; return the exit code, 2 where a setting is wrong."""
     try:
-        settings = load_settings()
+        return run(load_settings())
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return run(settings)
 
 
 def run(settings: Settings) -> int:
-    """Work on download requests until SIGTERM or SIGINT; return the exit code."""
+    """Work on download requests until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    check_libraries(settings)  # before there are several processes, of which none could tell
     number = processes(settings, cores=len(os.sched_getaffinity(0)))
     notifier = Notifier()
     if number == 1:
