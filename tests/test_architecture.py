@@ -20,9 +20,10 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "errors", "exit_codes", "job", "machine", "page", "permissions"),
+    ("__init__", "cores", "errors", "exit_codes", "job", "machine", "page", "permissions"),
     (
         "archives",
+        "beats",
         "bearer",
         "cancellation",
         "checksums",
@@ -31,6 +32,7 @@ FLOORS = (
         "download.expressions",
         "download.filedict",
         "expression",
+        "health",
         "observer",
         "meter",
         "secret_files",
@@ -41,7 +43,7 @@ FLOORS = (
     ("download.listing", "transfer.digests", "transfer.kept"),
     ("download.matching", "settings", "transfer.partial"),
     ("broker.base", "message", "publish", "store.base"),
-    ("metrics", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
+    ("metrics", "probes", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
     (
         "broker",
         "discovery",
@@ -54,7 +56,15 @@ FLOORS = (
         "transfer",
         "verify",
     ),
-    ("admission", "download.lastrelease", "download.options", "outbox", "pipeline", "watch"),
+    (
+        "admission",
+        "download.lastrelease",
+        "events",
+        "download.options",
+        "outbox",
+        "pipeline",
+        "watch",
+    ),
     ("activity", "crew", "recorder"),
     ("download.publishers", "download.wishes"),
     ("download.interface",),

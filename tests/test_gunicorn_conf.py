@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import runpy
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from tests.exposition import samples
 from tests.servers.consul_agent import ConsulAgent
 from tests.servers.gunicorn import CONFIGURATION, WORKERS, Gunicorn
 from tests.servers.process import poll
+from tests.servers.systemd import Systemd
 from tests.servers.tls import issue_certificate
+
+WATCHDOG_SECONDS = 2
 
 
 @pytest.fixture
@@ -47,6 +52,25 @@ def counted(gunicorn: Gunicorn) -> set[float]:
     }
 
 
+def test_systemd_hears_that_the_web_interface_lives_until_all_its_processes_hang(redis_section):
+    with Systemd() as systemd:
+        environment = systemd.environment(watchdog_seconds=WATCHDOG_SECONDS)
+        with Gunicorn({"redis": redis_section}, environment=environment) as gunicorn:
+            systemd.wait_for("READY")
+            systemd.wait_for("WATCHDOG")
+            workers = gunicorn.workers()
+            assert len(workers) == WORKERS
+            for worker in workers:
+                os.kill(worker, signal.SIGSTOP)
+            systemd.drop_all()
+
+            assert systemd.hears_nothing_of("WATCHDOG", WATCHDOG_SECONDS)
+
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+            systemd.wait_for("WATCHDOG")
+
+
 def test_gunicorn_adds_up_its_workers_but_no_earlier_run(redis_section, tmp_path):
     folder = tmp_path / "metrics"
     environment = {"prometheus_multiproc_dir": str(folder), "PROMETHEUS_MULTIPROC_DIR": ""}
@@ -68,7 +92,7 @@ def test_gunicorn_answers_long_polls_across_processes(redis_section):
         url = f"/api/download/status/download/bank/{session}?after=0&wait_seconds=30"
         with ThreadPoolExecutor(20) as pool:
             questions = [pool.submit(gunicorn.ask, "GET", url) for _ in range(20)]
-            assert gunicorn.ask("GET", "/readyz").json() == {"status": "ok"}
+            assert gunicorn.ask("GET", "/readyz").json()["status"] == "ok"
 
             store.settle(Outcome(message=Message(bank="bank", session=session, key="a")))
 

@@ -64,6 +64,7 @@ def sections(redis_server, collected, tmp_path):
             "metrics": {"listen": f"127.0.0.1:{free_port()}"},
             "tracing": {"endpoint": collected.endpoint},
             "web": {"token": TOKEN},
+            "events": {"exchange": QUEUE},
             "worker": {"processes": 2},
             "log_config": {"root": {"level": "DEBUG", "handlers": ["console"]}},
         }
@@ -128,6 +129,29 @@ def rest_said(url: str, session: str) -> str:
 
 
 @pytest.fixture
+def published(rabbitmq):
+    """Return all events that RabbitMQ got until so many files had ended."""
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(QUEUE, "topic", durable=True)
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, QUEUE, "#")
+
+        def heard(number):
+            heard, ends = [], 0
+            for _ in poll(30):
+                while (event := channel.basic_get(queue, auto_ack=True))[0]:
+                    heard.append(event)
+                    ends += event[1].type in ("finished", "failed")
+                if ends >= number:
+                    return heard
+            raise AssertionError(f"expected the ends of {number} files, got {ends}")
+
+        yield heard
+        channel.exchange_delete(QUEUE)
+
+
+@pytest.fixture
 def service(rabbitmq, redis_server, sections, tmp_path):
     """A consumer and the web interface, of an ordinary user; with accounts in its environment."""
     environment = {
@@ -163,6 +187,7 @@ def test_passwords_come_out_of_no_door(
     rsync_server,
     service,
     collected,
+    published,
     sections,
     tmp_path,
 ):
@@ -207,6 +232,7 @@ def test_passwords_come_out_of_no_door(
             "Redis": kept,
             "commands": commands_said(consumer),
             "command lines": "\n".join(lines.seen),
+            "published events": repr(published(len(bodies))),
         }
         consumer.stop()
         web.stop()
