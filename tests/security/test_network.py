@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
 
@@ -22,9 +21,11 @@ from biomaj_download.transfer.addresses import guard_of
 from tests.contract.downloader import ONCE
 from tests.servers.faulty_http import Answer, FaultyHttpServer
 from tests.servers.irods import IrodsServer
+from tests.servers.nginx import NginxServer
 from tests.servers.proxy import RecordingProxy
 from tests.servers.pyftpd import PyftpdServer
 from tests.servers.tls import issue_certificate
+from tests.servers.vsftpd import Tls, VsftpdServer
 
 SECRET = "planted-secret"
 
@@ -271,33 +272,45 @@ def test_what_is_not_on_the_public_internet_is_private(address):
     assert guard.refusal("2001:4860:4860::8888") is None
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
-def test_tls_1_1_is_not_spoken(tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate = issue_certificate(tmp_path, "127.0.0.1")
-    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+def highest_tls(host: str, port: int, *, explicit: bool) -> str | None:
+    """Return the TLS version that a server speaks with who would speak any."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    failures: list[str] = []
+    with socket.create_connection((host, port), timeout=10) as plain:
+        if explicit:
+            plain.recv(4096)
+            plain.sendall(b"AUTH TLS\r\n")
+            plain.recv(4096)
+        with context.wrap_socket(plain) as connection:
+            return connection.version()
 
-    def serve() -> None:
-        with suppress(OSError):
-            connection, _ = listener.accept()
-            try:
-                context.wrap_socket(connection, server_side=True).close()
-            except ssl.SSLError as error:
-                failures.append(str(error.reason))
-            finally:
-                connection.close()
 
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        server = threading.Thread(target=serve)
-        server.start()
-        downloader = CurlDownload("https", f"127.0.0.1:{listener.getsockname()[1]}", "/")
-        downloader.set_options({**ONCE, "ssl_verifypeer": "false", "ssl_verifyhost": "false"})
-        downloader.set_files_to_download(["a.dat"])
-        with pytest.raises(DownloadError):
-            downloader.download(str(tmp_path / "home"))
-        server.join()
+@pytest.fixture(params=["nginx", Tls.IMPLICIT, Tls.EXPLICIT])
+def old_server(request):
+    """A server of TLS 1.1, and of nothing newer; and who asks it."""
+    if request.param == "nginx":
+        with NginxServer(only_old_tls=True) as web:
+            yield web, web.https_port, CurlDownload("https", f"{web.host}:{web.https_port}", "/")
+        return
+    with VsftpdServer(request.param, only_old_tls=True) as server:
+        downloader = CurlDownload("ftps", f"{server.host}:{server.port}", "/")
+        downloader.set_options({"ftp_tls": request.param.value})
+        yield server, server.port, downloader
 
-    assert failures == ["UNSUPPORTED_PROTOCOL"]
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+def test_tls_1_1_is_not_spoken(old_server, tmp_path):
+    server, port, downloader = old_server
+    (server.root / "a.dat").write_bytes(b"data")
+    explicit = getattr(server, "tls", None) is Tls.EXPLICIT
+    assert highest_tls(server.host, port, explicit=explicit) == "TLSv1.1"
+    options = {"verify": "off", "ssl_server_cert": str(server.ca_file)}
+    downloader.set_options({**ONCE, **options})
+    downloader.set_files_to_download(["a.dat"])
+
+    with pytest.raises(ConnectFailed, match=r"(?i)protocol.version|unsupported.protocol"):
+        downloader.download(str(tmp_path / "home"))
+
+    assert not (tmp_path / "home" / "a.dat").exists()
