@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ class PyftpdServer:
     """pyftpdlib; `commands` are those it got, `most_connections` the most at one time.
 
     `without`: commands that it does not have. `ends_with`: replies by their code, which it says
-    in place of its own, and hangs up. `connections_per_address`: it turns away who has so many
+    in place of its own, and hangs up. `withholds`: how many replies it does not say, by their
+    code. `connections_per_address`: it turns away who has so many
     (421); 0: nobody. `cut_with`: half of a listing or of a small file is sent, then this
     reply; "": the control connection ends, too. `lists`: what it sends in place of any listing.
     """
@@ -34,6 +36,7 @@ class PyftpdServer:
         *,
         without: tuple[str, ...] = (),
         ends_with: Mapping[str, str] | None = None,
+        withholds: Mapping[str, int] | None = None,
         connections_per_address: int = 0,
         cut_with: str | None = None,
         lists: bytes | None = None,
@@ -43,6 +46,7 @@ class PyftpdServer:
         self.root.mkdir()
         self.commands: list[str] = []
         self.ends_with = ends_with or {}
+        self.withholds = Counter(withholds)
         self.most_connections = 0
         self.cut_with = cut_with
         self.lists = lists
@@ -127,7 +131,10 @@ def _record(handler: Any, line: str, command: str, argument: str) -> None:
 
 
 def _respond(handler: Any, reply: str, **how: Any) -> None:
-    """Say a reply, or the one that ends the connection in its place."""
+    """Say a reply, or the one that ends the connection in its place, or nothing."""
+    if handler.owner.withholds[reply[:3]] > 0:
+        handler.owner.withholds[reply[:3]] -= 1
+        return
     last = handler.owner.ends_with.get(reply[:3])
     FTPHandler.respond(handler, last or reply, **how)
     if last is not None:
