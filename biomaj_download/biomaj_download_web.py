@@ -51,11 +51,13 @@ def create_app(
     broker: Broker | None = None,
     activity: Activity | None = None,
     checks: Mapping[str, Check] | None = None,
+    metrics: Metrics | None = None,
 ) -> Flask:
     """Return the web application; what is None is what the settings name.
 
     `checks`: what must be fine in a process that also does the work. The web alone needs the store:
-    who asks for progress does not care for the broker.
+    who asks for progress does not care for the broker. `metrics`: what `/metrics` shows; None: what
+    consumers report.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -73,7 +75,7 @@ def create_app(
         health_routes(
             checks or {"store": Check(store.ping)}, {} if checks else {"broker": Check(gauge.check)}
         ),
-        metric_routes(Metrics(CollectorRegistry())),
+        metric_routes(metrics or Metrics(CollectorRegistry())),
         old_session_routes(store, activity, Seats(LONG_POLLS)),
         view_routes(monitor, activity),
         stream_routes(monitor, streams),

@@ -49,12 +49,29 @@ log = logging.getLogger("biomaj.download.service")
 _LAST_SECONDS = 5
 
 
+def check_libraries(settings: Settings) -> None:
+    """Return if the libraries are there that the settings want.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    if settings.tracing.endpoint is None:
+        return
+    try:
+        import biomaj_download.tracing  # noqa: F401, PLC0415 - of an extra, which few sites have
+    except ImportError as error:
+        raise ConfigError(
+            "tracing.endpoint: expected the libraries of `pip install 'biomaj_download[otel]'`"
+        ) from error
+
+
 class DownloadService:
     """A consumer of download requests, and the doors that BioMAJ calls in its own process.
 
     `config_file` None: the file that the environment names. `rabbitmq` False: no broker is
     opened; only the doors that need none work. `beats`: those of all processes of the consumer, of
-    which this is the one at `index`.
+    which this is the one at `index`. `metrics`: to count on, for who shows them by itself; None:
+    figures are served or told to the web interface, as the settings say.
     """
 
     get_handler = staticmethod(get_handler)
@@ -69,6 +86,7 @@ class DownloadService:
         store: Store | None = None,
         beats: Beats | None = None,
         index: int = 0,
+        metrics: ConsumerMetrics | None = None,
     ) -> None:
         self.settings = settings or load_settings(config_file)
         if self.settings.log_config:
@@ -78,8 +96,9 @@ class DownloadService:
         shared.set_up(self.settings.transfer)
         self._store = store or open_store(self.settings)
         self._broker = broker or (open_broker(self.settings) if rabbitmq else None)
-        listen = self.settings.metrics.listen
-        self._metrics = ConsumerMetrics(CollectorRegistry()) if listen else None
+        if metrics is None and self.settings.metrics.listen:
+            metrics = ConsumerMetrics(CollectorRegistry())
+        self._metrics = metrics
         self._observers = [] if self._metrics is None else [self._metrics.observer]
         self._on_close = ExitStack()
         self._trace()
@@ -131,13 +150,9 @@ class DownloadService:
         endpoint = self.settings.tracing.endpoint
         if endpoint is None:
             return
-        try:
-            # Libraries of an extra, which most sites do not have.
-            from biomaj_download.tracing import otlp_tracing  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                "tracing.endpoint: expected the libraries of `pip install 'biomaj_download[otel]'`"
-            ) from error
+        check_libraries(self.settings)
+        from biomaj_download.tracing import otlp_tracing  # noqa: PLC0415 - of an extra
+
         tracing = otlp_tracing(endpoint, queue=self.settings.rabbitmq.queue)
         self._on_close.callback(tracing.close)
         self._observers.append(tracing.observer)

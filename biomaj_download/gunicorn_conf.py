@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from biomaj_download.discovery import register_web
+from biomaj_download.notify import Notifier
 from biomaj_download.settings import load_settings
 
 _settings = load_settings()
@@ -44,6 +45,7 @@ def on_starting(server: Any) -> None:
         counts.unlink()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     server.own_metrics_folder = None if given else folder
+    server.notifier = Notifier()  # here, for systemd's watchdog is the main process's
 
 
 def when_ready(server: Any) -> None:
@@ -51,11 +53,28 @@ def when_ready(server: Any) -> None:
     server.deregister = register_web(_settings)
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Hand a worker what it tells systemd by."""
+    worker.notifier = server.notifier
+
+
 def post_worker_init(worker: Any) -> None:
-    """Have streams end when a worker is to end: it waits for its answers."""
+    """Have streams end when a worker is to end, which waits for its answers, and systemd hear.
+
+    A worker tells its main process each second or so that its loop turns; now and then, systemd
+    hears it too. The main process ends a worker that hangs; where none is left that turns, systemd
+    ends them all.
+    """
     from biomaj_download.biomaj_download_web import streams_of  # noqa: PLC0415 - see `on_starting`
 
     streams_of(worker.wsgi).is_stopping = lambda: not worker.alive
+    tell_main_process = worker.notify
+
+    def notify() -> None:
+        tell_main_process()
+        worker.notifier.lives("serving")
+
+    worker.notify = notify
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from prometheus_client import CollectorRegistry
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
@@ -15,6 +16,7 @@ from waitress.task import ErrorTask
 from biomaj_download.biomaj_download_web import LONGEST_BODY_BYTES, close_app, create_app
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.downloadservice import DownloadService
+from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.rest.headers import HEADERS
 from biomaj_download.settings import BrokerSettings, Settings, StoreSettings
 from biomaj_download.store.opening import open_activity, open_store
@@ -55,7 +57,10 @@ class EmbeddedService:
         data_dir.mkdir(parents=True, exist_ok=True)
         embedded = embedded_in(data_dir, settings)
         broker, store = open_broker(embedded), open_store(embedded)
-        self._service = DownloadService(settings=embedded, broker=broker, store=store)
+        metrics = ConsumerMetrics(CollectorRegistry())
+        self._service = DownloadService(
+            settings=embedded, broker=broker, store=store, metrics=metrics
+        )
         self._activity = open_activity(embedded)
         self._app = create_app(
             embedded,
@@ -63,6 +68,7 @@ class EmbeddedService:
             broker=broker,
             activity=self._activity,
             checks=self._service.checks(),
+            metrics=metrics,
         )
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
         self._server = cast(

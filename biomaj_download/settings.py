@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -240,10 +240,12 @@ class WorkerSettings(Section):
     """The consumer's pool: how many messages are worked on at once, and by how many processes.
 
     `processes` None: one for each core, as far as the limits per host can be shared out, and with
-    an embedded broker a single one.
+    an embedded broker a single one. `one_core_each`: each keeps to a core, and moves where others
+    need it; what checks large files takes any.
     """
 
     processes: int | None = Field(default=None, ge=1)
+    one_core_each: bool = True
     slots: int = Field(default=16, ge=1)
     shutdown_grace_seconds: float = Field(default=25, ge=0)
     max_deliveries: int = Field(default=5, ge=1)
@@ -366,18 +368,24 @@ def environment_names() -> dict[str, Place]:
 
 
 def load_settings(
-    path: str | Path | None = None, environment: Mapping[str, str] = os.environ
+    path: str | Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    secrets_of: Collection[str] = SECTIONS,
 ) -> Settings:
     """Read the settings: defaults, then the file, then the environment.
 
     `path` None: the file that `BIOMAJ_CONFIG` names, else `config.yml` where there is one, else
-    defaults alone.
+    defaults alone. `secrets_of`: the sections whose files of secrets are read; those of the others,
+    which this user may not be able to read, are left out.
 
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
     document, origins = _told(path, environment)
     for place, file in _secret_files(document).items():
+        if place[0] not in secrets_of:
+            continue
         setting = ".".join(_file_of(place))
         secret = read_secret(found_at(file, environment), setting=setting)
         _put(document, place, _plain(setting, secret, place))

@@ -15,14 +15,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 from biomaj_download.beats import Beats
-from biomaj_download.downloadservice import DownloadService
+from biomaj_download.cores import OneCore
+from biomaj_download.downloadservice import DownloadService, check_libraries
 from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import forget_process, share_counts
 from biomaj_download.notify import Notifier
@@ -43,15 +43,19 @@ READY_LOOK_SECONDS = 0.1
 def main() -> int:
     """Read the settings and consume; return the exit code, 2 where a setting is wrong."""
     try:
-        settings = load_settings()
+        return run(load_settings())
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return run(settings)
 
 
 def run(settings: Settings) -> int:
-    """Work on download requests until SIGTERM or SIGINT; return the exit code."""
+    """Work on download requests until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    check_libraries(settings)  # before there are several processes, of which none could tell
     number = processes(settings, cores=len(os.sched_getaffinity(0)))
     notifier = Notifier()
     if number == 1:
@@ -96,6 +100,7 @@ def share(settings: Settings, number: int) -> Settings:
 
 def consume_alone(settings: Settings, notifier: Notifier) -> None:
     """Consume in the only process."""
+    look = _kept_to_a_core(settings, 0)
     service = DownloadService(settings=settings)
 
     def stop() -> None:
@@ -104,7 +109,12 @@ def consume_alone(settings: Settings, notifier: Notifier) -> None:
 
     obey_stop_signals(stop)
     status = f"consuming processes=1 slots={settings.worker.slots}"
-    _consume(service, is_first=True, on_turn=partial(notifier.lives, status))
+
+    def turn() -> None:
+        look()
+        notifier.lives(status)
+
+    _consume(service, is_first=True, on_turn=turn)
 
 
 def consume_supervised(settings: Settings, index: int, beats: Beats) -> None:
@@ -113,17 +123,26 @@ def consume_supervised(settings: Settings, index: int, beats: Beats) -> None:
     Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
     from it and from systemd.
     """
+    look = _kept_to_a_core(settings, index)
     service = DownloadService(settings=settings, beats=beats, index=index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _stop_with_parent(service)
-    _consume(service, is_first=index == 0)
+    _consume(service, is_first=index == 0, on_turn=look)
 
 
-def _consume(
-    service: DownloadService, *, is_first: bool, on_turn: Callable[[], object] = lambda: None
-) -> None:
+def _kept_to_a_core(settings: Settings, index: int) -> Callable[[], object]:
+    """Keep this process to a core of its own, where it may; return what is to be called often."""
+    if settings.worker.one_core_each:
+        try:
+            return OneCore(index).look
+        except OSError as error:
+            log.info("any core is taken: none may be chosen error=%s", error)
+    return lambda: None
+
+
+def _consume(service: DownloadService, *, is_first: bool, on_turn: Callable[[], object]) -> None:
     """Consume in this process; the first one answers Consul, Prometheus and probes for all."""
     if is_first:
         service.supervise()

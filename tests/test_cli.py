@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from biomaj_download import __version__
 from biomaj_download.cli import main
 from biomaj_download.message import downmessage_pb2 as wire
+from tests.exposition import samples
 from tests.servers.faulty_http import Answer
 from tests.servers.process import poll
 from tests.servers.systemd import Systemd
@@ -51,6 +52,16 @@ def test_get_by_ftp_takes_the_account_from_the_environment(run, ftp_server, tmp_
 
     assert result.exit_code == 0, result.output
     assert (tmp_path / "cli.dat").read_bytes() == b"ftp"
+
+
+def test_get_needs_no_password_of_the_service(run, served, tmp_path, monkeypatch):
+    config = tmp_path / "config.yml"
+    config.write_text("rabbitmq: {password_file: /not/there}")
+    monkeypatch.setenv("BIOMAJ_CONFIG", str(config))
+
+    result = run("get", f"{served}/c.dat", "-d", tmp_path)
+
+    assert result.exit_code == 0, result.output
 
 
 def test_get_says_which_files_failed_and_keeps_the_others(run, served, tmp_path):
@@ -154,11 +165,18 @@ def test_serve_does_a_whole_session_and_stops_when_told(serve, served, tmp_path)
         params={"after": 0, "wait_seconds": 30},
         timeout=40,
     ).json()
+    for _ in poll(30):
+        figures = samples(
+            requests.get(f"{api.removesuffix('/api/download')}/metrics", timeout=10).text
+        )
+        if figures.get("biomaj_download_total"):
+            break
     process.send_signal(signal.SIGTERM)
 
     assert accepted == 202
     assert status == {"progress": 1, "errors": -1, "open": True}
     assert (tmp_path / "home" / "c.dat").read_bytes() == b"c" * 10
+    assert figures["biomaj_download_total"] == 1
     assert process.wait(timeout=60) == 0
 
 

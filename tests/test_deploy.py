@@ -216,6 +216,25 @@ def test_kubernetes_would_take_the_manifests():
     )
 
 
+def test_kubernetes_mounts_the_password_where_the_settings_look_for_it():
+    file = Path(manifests()[0]["data"]["BIOMAJ_RABBITMQ_PASSWORD_FILE"])
+
+    pods = [
+        document["spec"]["template"]["spec"]
+        for document in manifests()
+        if document["kind"] == "Deployment"
+    ]
+
+    for pod in pods:
+        (secret,) = (volume["secret"] for volume in pod["volumes"] if "secret" in volume)
+        assert [item["path"] for item in secret["items"]] == [file.name]
+        assert secret["defaultMode"] & 0o007 == 0
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+        (container,) = pod["containers"]
+        assert str(file.parent) in [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert not any("valueFrom" in variable for variable in container.get("env", ()))
+
+
 def test_kedas_objects_scale_what_is_there_on_the_queue_that_is_read(tmp_path):
     authentication, scaled = yaml.safe_load_all(
         (ROOT / "deploy/kubernetes/scaling.yaml").read_text()
@@ -237,7 +256,7 @@ def test_containers_set_only_what_the_service_reads():
     for document in manifests():
         if document["kind"] == "Deployment":
             (container,) = document["spec"]["template"]["spec"]["containers"]
-            names |= {variable["name"] for variable in container["env"]}
+            names |= {variable["name"] for variable in container.get("env", ())}
 
     assert names <= environment_names().keys()
 

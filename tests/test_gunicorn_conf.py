@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import runpy
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from tests.exposition import samples
 from tests.servers.consul_agent import ConsulAgent
 from tests.servers.gunicorn import CONFIGURATION, WORKERS, Gunicorn
 from tests.servers.process import poll
+from tests.servers.systemd import Systemd
 from tests.servers.tls import issue_certificate
+
+WATCHDOG_SECONDS = 2
 
 
 @pytest.fixture
@@ -45,6 +50,25 @@ def counted(gunicorn: Gunicorn) -> set[float]:
     return {
         samples(gunicorn.ask("GET", "/metrics").text)["biomaj_download_total"] for _ in range(10)
     }
+
+
+def test_systemd_hears_that_the_web_interface_lives_until_all_its_processes_hang(redis_section):
+    with Systemd() as systemd:
+        environment = systemd.environment(watchdog_seconds=WATCHDOG_SECONDS)
+        with Gunicorn({"redis": redis_section}, environment=environment) as gunicorn:
+            systemd.wait_for("READY")
+            systemd.wait_for("WATCHDOG")
+            workers = gunicorn.workers()
+            assert len(workers) == WORKERS
+            for worker in workers:
+                os.kill(worker, signal.SIGSTOP)
+            systemd.drop_all()
+
+            assert systemd.hears_nothing_of("WATCHDOG", WATCHDOG_SECONDS)
+
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+            systemd.wait_for("WATCHDOG")
 
 
 def test_gunicorn_adds_up_its_workers_but_no_earlier_run(redis_section, tmp_path):

@@ -44,6 +44,21 @@ def test_a_password_is_read_from_its_file_without_the_lines_end(write, content, 
     assert settings.rabbitmq.password.get_secret_value() == secret
 
 
+def test_only_the_secrets_that_are_wanted_are_read(write, tmp_path):
+    proxies = write("proxies", b"{ftp.example.org: direct}")
+    text = f"""
+        rabbitmq: {{password_file: {tmp_path}/not-there}}
+        transfer: {{proxies_file: {proxies}}}
+    """
+    path = write("config.yml", text.encode())
+
+    settings = load_settings(path, {}, secrets_of=["transfer"])
+
+    assert settings.transfer.proxies == {"ftp.example.org": "direct"}
+    with pytest.raises(ConfigError, match=r"rabbitmq\.password_file"):
+        load_settings(path, {})
+
+
 def test_a_relative_name_is_a_credential_of_systemd(write, tmp_path):
     write("redis", b"s3cret\n")
 

@@ -30,7 +30,7 @@ from biomaj_download.settings import (
 from biomaj_download.store.redis import RedisStore
 from biomaj_download.supervisor import STARTED_SECONDS, processes, share
 from tests.servers.faulty_http import Answer
-from tests.servers.process import free_port
+from tests.servers.process import children_of, free_port
 from tests.servers.systemd import Systemd
 
 MEBIBYTE = 1024 * 1024
@@ -73,11 +73,6 @@ def test_processes_together_keep_the_limits():
     assert one.transfer.host_connections == {"h": 2}
 
 
-def children_of(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
-
-
 def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -109,9 +104,9 @@ def start(document, tmp_path) -> Iterator[Callable[..., subprocess.Popen[bytes]]
                 [sys.executable, CONSUMER],
                 env={
                     **os.environ,
-                    **environment,
                     "BIOMAJ_CONFIG": str(config),
                     "PYTHONPATH": str(ROOT),
+                    **environment,
                 },
                 start_new_session=True,
             )
@@ -188,6 +183,20 @@ def test_a_process_that_dies_is_started_again_and_all_stop_when_told(supervisor)
     assert second in children_of(supervisor.pid)
     supervisor.terminate()
     assert supervisor.wait(30) == 0
+
+
+def test_a_consumer_that_lacks_the_libraries_of_a_setting_says_so_and_is_not_restarted(
+    start, document, tmp_path, capfd
+):
+    document["tracing"] = {"endpoint": "http://127.0.0.1:4318"}
+    shadow = tmp_path / "shadow" / "opentelemetry"
+    shadow.mkdir(parents=True)
+    (shadow / "__init__.py").write_text("raise ImportError('not installed')")
+
+    process = start(PYTHONPATH=f"{shadow.parent}{os.pathsep}{ROOT}")
+
+    assert process.wait(30) == 2
+    assert "biomaj_download[otel]" in capfd.readouterr().err
 
 
 def test_processes_end_when_their_supervisor_is_killed(supervisor):

@@ -130,10 +130,13 @@ def exit_code_of(error: DownloadError) -> int:
 def set_up(connections: int | None) -> Settings:
     """Read the settings, and have transfers obey them; `connections`: to one server.
 
+    Of the files with secrets, only that of the proxies is read: a person who fetches a file may
+    have no right to the service's passwords.
+
     Raises:
         ConfigError: the configuration is wrong.
     """
-    settings = load_settings()
+    settings = load_settings(secrets_of=["transfer"])
     transfer = settings.transfer
     if connections is not None:
         transfer = transfer.model_copy(

@@ -38,8 +38,8 @@ def consumer(config: str | None) -> None:
     """
     with failure_told():
         _use(config)
-        settings = load_settings()
-    sys.exit(run(settings))
+        code = run(load_settings())
+    sys.exit(code)
 
 
 @click.command(epilog=example("web --config /etc/biomaj/download.yml"))

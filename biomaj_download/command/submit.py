@@ -69,7 +69,7 @@ def submit(
     `watch`. Accounts as for `get`: they go to the service with the requests.
     """
     with failure_told():
-        settings = load_settings()
+        settings = load_settings(secrets_of=["transfer", "web"])
         service = Service(url_of(url, settings), token_of(settings))
         downloaders = [_downloader(read_address(each), patterns, options) for each in urls]
         session = service.open_session(bank)

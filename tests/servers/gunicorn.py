@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from tests.servers.own import REPOSITORY, OwnServer
+from tests.servers.process import children_of
 
 CONFIGURATION = REPOSITORY / "gunicorn_conf.py"
 WORKERS = 2
@@ -56,6 +57,11 @@ class Gunicorn(OwnServer):
         """Have the configuration read again, and new workers started."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGHUP)
+
+    def workers(self) -> list[int]:
+        """Return the worker processes."""
+        assert self._process is not None
+        return children_of(self._process.pid)
 
     def booted_workers(self) -> int:
         """Return how many workers were ever started."""

@@ -43,6 +43,12 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process started and that have not ended."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
 #: Ports that are given out: a server that is stopped for a while finds its own again.
 _given_ports: set[int] = set()
 #: Test processes that run side by side have ports of their own (pytest-xdist names them gw0...).
