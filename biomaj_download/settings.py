@@ -260,7 +260,8 @@ class TransferSettings(Section):
     own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
     does. `streams_per_connection`: small files that share one connection to a server that speaks
     HTTP/2. `listing_*`: a directory's listing that is longer is refused; `checksums_bytes`: so is a
-    publisher's checksum file. `match_seconds`: a bank's expressions may take so long on a listing.
+    publisher's checksum file. `match_seconds`: so much of the processor may a bank's expressions
+    take on a listing.
     """
 
     max_connections: int = Field(default=64, ge=1)

@@ -24,6 +24,7 @@ FLOORS = (
     (
         "archives",
         "beats",
+        "bearer",
         "cancellation",
         "checksums",
         "content",
