@@ -231,10 +231,12 @@ class WorkerSettings(Section):
     """The consumer's pool: how many messages are worked on at once, and by how many processes.
 
     `processes` None: one for each core, as far as the limits per host can be shared out, and with
-    an embedded broker a single one.
+    an embedded broker a single one. `one_core_each`: each keeps to a core, and moves where others
+    need it; what checks large files takes any.
     """
 
     processes: int | None = Field(default=None, ge=1)
+    one_core_each: bool = True
     slots: int = Field(default=16, ge=1)
     shutdown_grace_seconds: float = Field(default=25, ge=0)
     max_deliveries: int = Field(default=5, ge=1)

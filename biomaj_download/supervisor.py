@@ -15,12 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, MutableSequence
-from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+from biomaj_download.cores import OneCore
 from biomaj_download.downloadservice import DownloadService, check_libraries
 from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import forget_process, share_counts
@@ -99,6 +99,7 @@ def share(settings: Settings, number: int) -> Settings:
 
 def consume_alone(settings: Settings, notifier: Notifier) -> None:
     """Consume in the only process."""
+    look = _kept_to_a_core(settings, 0)
     service = DownloadService(settings=settings)
 
     def stop() -> None:
@@ -107,7 +108,12 @@ def consume_alone(settings: Settings, notifier: Notifier) -> None:
 
     obey_stop_signals(stop)
     status = f"consuming processes=1 slots={settings.worker.slots}"
-    _consume(service, is_first=True, on_turn=partial(notifier.lives, status))
+
+    def turn() -> None:
+        look()
+        notifier.lives(status)
+
+    _consume(service, is_first=True, on_turn=turn)
 
 
 def consume_supervised(settings: Settings, index: int, turned_at: MutableSequence[float]) -> None:
@@ -116,16 +122,28 @@ def consume_supervised(settings: Settings, index: int, turned_at: MutableSequenc
     Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
     from it and from systemd.
     """
+    look = _kept_to_a_core(settings, index)
     service = DownloadService(settings=settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _stop_with_parent(service)
 
-    def on_turn() -> None:
+    def turn() -> None:
+        look()
         turned_at[index] = time.monotonic()
 
-    _consume(service, is_first=index == 0, on_turn=on_turn)
+    _consume(service, is_first=index == 0, on_turn=turn)
+
+
+def _kept_to_a_core(settings: Settings, index: int) -> Callable[[], object]:
+    """Keep this process to a core of its own, where it may; return what is to be called often."""
+    if settings.worker.one_core_each:
+        try:
+            return OneCore(index).look
+        except OSError as error:
+            log.info("any core is taken: none may be chosen error=%s", error)
+    return lambda: None
 
 
 def _consume(service: DownloadService, *, is_first: bool, on_turn: Callable[[], object]) -> None:

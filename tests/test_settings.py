@@ -90,6 +90,7 @@ def test_every_value_can_be_set_by_the_environment(load, name, tmp_path, monkeyp
         "fsync": ("false", False),
         "host_connections": ("{ftp.example.org: 1}", {"ftp.example.org": 1}),
         "listen": ("[::1]:9108", "[::1]:9108"),
+        "one_core_each": ("false", False),
         "log_config": ("{version: 1}", {"version": 1}),
         "prometheus": ("false", False),
         "allowed_networks": ("[10.0.0.0/8]", ("10.0.0.0/8",)),

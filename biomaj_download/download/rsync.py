@@ -19,6 +19,7 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import ClassVar
 
+from biomaj_download.cores import any_core
 from biomaj_download.disk import disk_error, is_disk_error, on_disk
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.rsync import read_rsync_list
@@ -268,14 +269,15 @@ class RSYNCDownload(DownloadInterface):
             source.host, self.cancellation, max_connections=self._values["max_connections"]
         ):
             try:
-                process = subprocess.Popen(  # noqa: S603  # words of ours; names come by its input
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    cwd=target.parent if target else None,
-                    env=self._environment(source),
-                )
+                with any_core():
+                    process = subprocess.Popen(  # noqa: S603  # words of ours; names by its input
+                        command,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        cwd=target.parent if target else None,
+                        env=self._environment(source),
+                    )
             except FileNotFoundError as error:
                 raise MissingLibrary("protocol rsync: needs the program rsync") from error
             with process:

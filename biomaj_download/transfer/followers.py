@@ -17,6 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from biomaj_download.cores import any_core
+
 #: Who has to wait for bytes waits for so many: each wake-up takes time from the writer's thread.
 _BATCH_BYTES = 1024 * 1024
 
@@ -92,7 +94,7 @@ class Follower:
         self._thread.join()
 
     def _run(self) -> None:
-        with self._file:
+        with self._file, any_core():
             try:
                 self._outcome.set_result(self._task(self._file))
             except BaseException as error:  # noqa: BLE001  # whatever it is, who asks is told

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from biomaj_download.cancellation import Cancellation
+from biomaj_download.cores import any_core
 from biomaj_download.errors import PublishError
 from biomaj_download.permissions import PART_MODE, published_mode
 from biomaj_download.transfer.digests import Hashing, bsd_sum
@@ -239,12 +240,16 @@ class Part:
         if follower is not None and follower.known_bytes == self.size_bytes():
             return follower.outcome()
         with WatchedFile(self.path, self._cancellation.check) as file:
-            return task(file)
+            if self.size_bytes() <= _FOLLOWED_FROM_BYTES:
+                return task(file)
+            with any_core():
+                return task(file)
 
     def digests(self, algorithms: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of the whole file."""
         wanted = frozenset(algorithms)
-        sums = {"sum": bsd_sum(self.path)} if "sum" in wanted else {}
+        with any_core():
+            sums = {"sum": bsd_sum(self.path)} if "sum" in wanted else {}
         hashed = wanted - {"sum"}
         return {**sums, **(self.outcome(Hashing(hashed)) if hashed else {})}
 

@@ -1,0 +1,112 @@
+"""A core for each process: its threads take turns there, and none has to be woken for it elsewhere.
+
+Of Python's threads one computes at a time, and each system call passes that right on. Where Linux
+spreads them over the cores, passing it on wakes a core each time, which costs a small file more
+than all else. What computes beside them (digests, archive tests, other programs) takes `any_core`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+#: How often to look whether others need the core.
+LOOK_SECONDS = 2.0
+#: Others need it where they use so much of it, and another is idle for as much beside our own use.
+OTHERS_SHARE = 0.3
+#: /proc/stat, after the name of a core (proc(5)): its time without work, and waiting for a disk.
+_IDLE = slice(3, 5)
+
+#: The cores that this process may use, where it keeps to one of them.
+_allowed: frozenset[int] | None = None
+
+
+@contextmanager
+def any_core() -> Iterator[None]:
+    """Let this thread, and what it starts, run on every core that this process may use."""
+    if _allowed is None:
+        yield
+        return
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _allowed)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+class OneCore:
+    """Keeps this process to one core, and moves it where others need that one more.
+
+    `index`: of this process among those of its service, which take different cores. To be made by
+    the first thread: others inherit the core from it.
+
+    Raises:
+        OSError: this host does not let a process choose (systemd's SystemCallFilter, a sandbox).
+    """
+
+    def __init__(self, index: int) -> None:
+        global _allowed  # noqa: PLW0603  # cores are the process's
+        allowed = sorted(os.sched_getaffinity(0))
+        self.core = allowed[index % len(allowed)]
+        os.sched_setaffinity(0, {self.core})
+        _allowed = frozenset(allowed)
+        self._looked_at = time.monotonic()
+        self._used_seconds = time.process_time()
+        self._idle_seconds = _idle_seconds()
+
+    def look(self) -> None:
+        """Move, if others need the core and another one is idle; to be called often."""
+        now = time.monotonic()
+        seconds = now - self._looked_at
+        if seconds < LOOK_SECONDS:
+            return
+        used_seconds, idle_seconds = time.process_time(), _idle_seconds()
+        used_share = (used_seconds - self._used_seconds) / seconds
+        idle_shares = {
+            core: (idle_seconds.get(core, 0) - before) / seconds
+            for core, before in self._idle_seconds.items()
+        }
+        self._looked_at, self._used_seconds, self._idle_seconds = now, used_seconds, idle_seconds
+        core = better_core(self.core, used_share, idle_shares)
+        if core != self.core:
+            self.move(core)
+
+    def move(self, core: int) -> None:
+        """Take the threads that keep to our core to another one."""
+        left, self.core = self.core, core
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # it has ended
+                if os.sched_getaffinity(int(thread.name)) == {left}:
+                    os.sched_setaffinity(int(thread.name), {core})
+
+
+def better_core(core: int, used_share: float, idle_shares: Mapping[int, float]) -> int:
+    """Return where a process is better off; `core`: where it is.
+
+    `used_share`: of its time on a core; `idle_shares`: of each core's time, by its number.
+    """
+    others_share = 1 - idle_shares.get(core, 1) - used_share
+    idlest = max(idle_shares, key=lambda number: idle_shares[number], default=core)
+    if others_share > OTHERS_SHARE and idle_shares[idlest] > used_share + OTHERS_SHARE:
+        return idlest
+    return core
+
+
+def _idle_seconds() -> dict[int, float]:
+    """Return how long each core that we may use was idle since the machine started, if told."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    idle_seconds = {}
+    for line in lines:
+        name, _, numbers = line.partition(" ")
+        core = name.removeprefix("cpu")
+        if core.isdigit() and int(core) in (_allowed or ()):
+            idle_seconds[int(core)] = sum(map(int, numbers.split()[_IDLE])) / ticks
+    return idle_seconds

@@ -1,0 +1,124 @@
+"""A process keeps to one core; what computes beside its threads does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from multiprocessing import get_context
+
+import pytest
+
+from biomaj_download.cores import OneCore, any_core, better_core
+
+pytestmark = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="needs two cores: there is no other one to take"
+)
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def in_a_process(index: int) -> Iterator[object]:
+    """Say what threads may use, in a process that keeps to a core."""
+    kept = OneCore(index)
+    yield os.sched_getaffinity(0)
+    told: list[set[int]] = []
+
+    def look() -> None:
+        told.append(os.sched_getaffinity(0))
+        with any_core():
+            told.append(os.sched_getaffinity(0))
+            command = [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"]
+            text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            told.append({int(core) for core in text.strip("{}\n").split(",")})
+        told.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    yield from told
+    kept.look()
+    yield kept.core
+
+
+def told_by_a_process(index: int) -> list[object]:
+    """Run it in a process of its own: this one keeps its cores."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_all, (index,))
+
+
+def _all(index: int) -> list[object]:
+    return list(in_a_process(index))
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_threads_keep_to_the_core_and_what_computes_beside_them_takes_any(index: int) -> None:
+    core, all_cores = CORES[index % len(CORES)], set(CORES)
+    expected = [{core}, {core}, all_cores, all_cores, {core}, core]
+    assert told_by_a_process(index) == expected
+
+
+def test_a_process_that_keeps_to_none_takes_any() -> None:
+    with any_core():
+        assert os.sched_getaffinity(0) == set(CORES)
+
+
+@pytest.mark.parametrize(
+    ("used_share", "idle_shares", "better"),
+    [
+        (0.9, {0: 0.1, 1: 1.0}, 0),  # nobody else is there
+        (0.4, {0: 0.0, 1: 0.9}, 1),  # another takes more than half, and a core is idle
+        (0.4, {0: 0.0, 1: 0.5, 2: 0.8}, 2),  # the idlest one
+        (0.4, {0: 0.0, 1: 0.6}, 0),  # there it would not have more
+        (0.1, {0: 0.7, 1: 1.0}, 0),  # others use little
+        (1.4, {0: 0.0, 1: 0.6}, 0),  # what computes beside us uses other cores
+        (0.5, {}, 0),  # nobody knows
+    ],
+)
+def test_a_process_moves_where_others_need_its_core(
+    used_share: float, idle_shares: dict[int, float], better: int
+) -> None:
+    assert better_core(0, used_share, idle_shares) == better
+
+
+def moved() -> tuple[set[int], set[int], set[int]]:
+    """Return the cores of a thread, of one that computes beside, and of this, after a move."""
+    kept = OneCore(0)
+    ready, done = threading.Barrier(3), threading.Event()
+
+    def wait() -> None:
+        ready.wait()
+        done.wait()
+
+    def compute() -> None:
+        with any_core():
+            wait()
+
+    threads = [threading.Thread(target=wait), threading.Thread(target=compute)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    kept.move(CORES[1])
+    identifiers = [thread.native_id or 0 for thread in threads]
+    cores = [os.sched_getaffinity(identifier) for identifier in (*identifiers, 0)]
+    done.set()
+    return cores[0], cores[1], cores[2]
+
+
+def test_a_move_takes_the_threads_along_but_those_that_take_any() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(moved) == ({CORES[1]}, set(CORES), {CORES[1]})
+
+
+def test_a_host_that_lets_no_process_choose_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_process: int, _cores: set[int]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    with pytest.raises(PermissionError):
+        OneCore(0)
+    with any_core():
+        assert os.sched_getaffinity(0) == set(CORES)
