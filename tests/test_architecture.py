@@ -48,6 +48,7 @@ FLOORS = (
         "notify",
         "reporting",
         "retry",
+        "sharing",
         "signals",
         "store",
         "transfer",
