@@ -120,14 +120,17 @@ class _Run:
             TimeoutError: the seconds are over.
         """
         # A timeout of 0 stops at the first look at the clock, a negative one is none.
-        left_seconds = self._look_at - time.monotonic()
-        if left_seconds <= 0:
-            left_seconds = self.left_seconds()
-            self._look_at = time.monotonic() + left_seconds
+        timeout_seconds = self._look_at - time.monotonic()
+        if timeout_seconds <= 0:
+            timeout_seconds = self.left_seconds()
+            self._look_at = time.monotonic() + timeout_seconds
         while True:
+            began_seconds = time.thread_time()
             try:
-                return question(text, timeout=left_seconds)
+                return question(text, timeout=timeout_seconds)
             except TimeoutError:
                 if not self.left_seconds():
                     raise
-                left_seconds = max(2 * left_seconds, self.left_seconds())
+            # It came to nothing by no fault of its own: it begins anew, with all that it had.
+            self._end_seconds += time.thread_time() - began_seconds
+            timeout_seconds = max(2 * timeout_seconds, self.left_seconds())
