@@ -27,6 +27,8 @@ from biomaj_download.expression import Vocabulary, evaluate
 
 log = logging.getLogger("biomaj.download.retry")
 
+RETRY_RECORD = "retrying failed_attempts=%d wait_seconds=%.1f code=%s error=%s"
+
 StopCondition: TypeAlias = stop_base | Callable[[tenacity.RetryCallState], bool]
 WaitPolicy: TypeAlias = wait_base | Callable[[tenacity.RetryCallState], float]
 
@@ -235,7 +237,7 @@ def _may_soon_heal(error: BaseException) -> bool:
 def _log_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     log.warning(
-        "retrying failed_attempts=%d wait_seconds=%.1f code=%s error=%s",
+        RETRY_RECORD,
         state.attempt_number,
         state.upcoming_sleep,
         getattr(error, "code", type(error).__name__),

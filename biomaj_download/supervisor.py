@@ -18,21 +18,18 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Any
 
 from biomaj_download.beats import Beats
-from biomaj_download.cores import OneCore
 from biomaj_download.downloadservice import DownloadService, check_libraries
 from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import forget_process, share_counts
 from biomaj_download.notify import Notifier
 from biomaj_download.settings import Settings, load_settings
+from biomaj_download.sharing import kept_to_a_core, processes, share
 from biomaj_download.signals import STOP_SIGNALS, obey_stop_signals
 
 log = logging.getLogger("biomaj.download.supervisor")
 
-#: The kinds of hosts that have a limit of their own.
-HOST_KINDS = ("ftp", "http", "other")
 #: A process that dies within this time of its start would do so again: all end then, and who
 #: started us decides.
 STARTED_SECONDS = 5.0
@@ -69,38 +66,9 @@ def run(settings: Settings) -> int:
         return supervisor.run()
 
 
-def processes(settings: Settings, *, cores: int) -> int:
-    """Return how many processes there are: never so many that a limit could not be shared out."""
-    if settings.broker.url:
-        return 1
-    transfer = settings.transfer
-    most: int = min(
-        settings.worker.slots,
-        *(getattr(transfer, f"{kind}_connections_per_host") for kind in HOST_KINDS),
-        *transfer.host_connections.values(),
-    )
-    return min(settings.worker.processes or cores, most)
-
-
-def share(settings: Settings, number: int) -> Settings:
-    """Return the settings of one of `number` processes: together they keep the limits."""
-    transfer, worker = settings.transfer, settings.worker
-    limits = ("max_connections", *(f"{kind}_connections_per_host" for kind in HOST_KINDS))
-    shared: dict[str, Any] = {name: getattr(transfer, name) // number for name in limits}
-    shared["host_connections"] = {
-        host: limit // number for host, limit in transfer.host_connections.items()
-    }
-    return settings.model_copy(
-        update={
-            "transfer": transfer.model_copy(update=shared),
-            "worker": worker.model_copy(update={"slots": worker.slots // number}),
-        }
-    )
-
-
 def consume_alone(settings: Settings, notifier: Notifier) -> None:
     """Consume in the only process."""
-    look = _kept_to_a_core(settings, 0)
+    look = kept_to_a_core(settings, 0)
     service = DownloadService(settings=settings)
 
     def stop() -> None:
@@ -123,23 +91,13 @@ def consume_supervised(settings: Settings, index: int, beats: Beats) -> None:
     Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
     from it and from systemd.
     """
-    look = _kept_to_a_core(settings, index)
+    look = kept_to_a_core(settings, index)
     service = DownloadService(settings=settings, beats=beats, index=index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _stop_with_parent(service)
     _consume(service, is_first=index == 0, on_turn=look)
-
-
-def _kept_to_a_core(settings: Settings, index: int) -> Callable[[], object]:
-    """Keep this process to a core of its own, where it may; return what is to be called often."""
-    if settings.worker.one_core_each:
-        try:
-            return OneCore(index).look
-        except OSError as error:
-            log.info("any core is taken: none may be chosen error=%s", error)
-    return lambda: None
 
 
 def _consume(service: DownloadService, *, is_first: bool, on_turn: Callable[[], object]) -> None:

@@ -51,6 +51,7 @@ FLOORS = (
         "notify",
         "reporting",
         "retry",
+        "sharing",
         "signals",
         "store",
         "transfer",

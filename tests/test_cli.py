@@ -221,6 +221,22 @@ def operation_for(served: str, session: str, local_dir: Path) -> wire.Operation:
     return operation
 
 
+def test_serve_says_that_its_port_is_taken_and_what_helps(nginx, tmp_path):
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "biomaj_download.cli", "serve"),
+            *("--data", str(tmp_path), "--port", str(nginx.port)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 3
+    assert f"port {nginx.port} of 127.0.0.1 is taken" in result.stderr
+    assert "--port" in result.stderr
+
+
 def test_serve_says_why_it_cannot_start(run, tmp_path):
     taken = tmp_path / "file"
     taken.write_text("")

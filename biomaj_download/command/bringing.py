@@ -5,46 +5,58 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from biomaj_download.command.attending import stop_signals
+from biomaj_download.command.attending import Stop, stop_signals
 from biomaj_download.command.fetching import Fetch, Fetching
+from biomaj_download.command.hands import Hands, fetching_of
 from biomaj_download.command.pace import Pace
 from biomaj_download.command.telling import Look, Teller, sum_of_sizes
 from biomaj_download.errors import Cancelled
+from biomaj_download.settings import Settings
 
 _LOOK_SECONDS = 0.1
 #: Of smaller files, it is their number that takes time, not their bytes.
 _SMALL_BYTES = 100_000
 
 
-def bring(fetches: Sequence[Fetch], teller: Teller, *, slots: int) -> int | None:
+def bring(
+    fetches: Sequence[Fetch], teller: Teller, settings: Settings, *, slots: int
+) -> int | None:
     """Bring files home, and tell of it; return the signal that ended it, None: all have ended.
 
     Raises:
-        PublishError: the disk could not keep the names.
+        DownloadError: the disk could not keep the names, or a process was killed.
     """
-    fetching = Fetching(fetches, slots=slots)
-    teller.begin(fetches)
-    tally = _Tally(fetching, teller)
     with stop_signals() as stop:
-        fetching.start()
-        is_stopping = False
-        while fetching.is_at_work():
-            time.sleep(_LOOK_SECONDS)
-            tally.look()
-            if stop.number is not None and not is_stopping:
-                is_stopping = True
-                teller.note("stopping: what came so far is kept; once more ends at once")
-                fetching.stop()
-        tally.look()
-        teller.close()
-        fetching.close()
+        fetching = fetching_of(fetches, settings, slots=slots)  # forks: before threads are started
+        try:
+            _bring(fetching, teller, stop)
+        except BaseException:
+            fetching.stop()
+            raise
         return stop.number
+
+
+def _bring(fetching: Fetching | Hands, teller: Teller, stop: Stop) -> None:
+    teller.begin(fetching.fetches)
+    tally = _Tally(fetching, teller)
+    fetching.start()
+    is_stopping = False
+    while fetching.is_at_work():
+        time.sleep(_LOOK_SECONDS)
+        tally.look()
+        if stop.number is not None and not is_stopping:
+            is_stopping = True
+            teller.note("stopping: what came so far is kept; once more ends at once")
+            fetching.stop()
+    tally.look()
+    teller.close()
+    fetching.close()
 
 
 class _Tally:
     """What came so far."""
 
-    def __init__(self, fetching: Fetching, teller: Teller) -> None:
+    def __init__(self, fetching: Fetching | Hands, teller: Teller) -> None:
         self._fetching = fetching
         self._teller = teller
         self._pace, self._files_pace = Pace(), Pace()

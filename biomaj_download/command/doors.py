@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from biomaj_download.command.attending import Interrupted
+from biomaj_download.command.retelling import tell_of_retries
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import PROTOCOLS, downloader_class
 from biomaj_download.errors import (
@@ -137,6 +138,7 @@ def set_up(connections: int | None) -> Settings:
         ConfigError: the configuration is wrong.
     """
     settings = load_settings(secrets_of=["transfer"])
+    tell_of_retries(settings)
     transfer = settings.transfer
     if connections is not None:
         transfer = transfer.model_copy(

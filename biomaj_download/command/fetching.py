@@ -62,14 +62,17 @@ class Fetch:
 
 
 class Fetching:
-    """Fetches at work, the largest first, `slots` at once; the limits per host hold below that.
+    """Fetches at work, `slots` at once; the limits per host hold below that.
 
-    For one thread that starts, looks, stops and closes.
+    For one thread that starts, looks, stops and closes. `take` says which one is next, in any
+    thread, and raises IndexError when there is none any more; None: the largest first.
     """
 
-    def __init__(self, fetches: Sequence[Fetch], *, slots: int) -> None:
+    def __init__(
+        self, fetches: Sequence[Fetch], *, slots: int, take: Callable[[], Fetch] | None = None
+    ) -> None:
         self.fetches = fetches
-        self._waiting = deque(sorted(fetches, key=lambda fetch: -(fetch.size_bytes or 0)))
+        self._take = take or deque(largest_first(fetches)).popleft
         self._lock = threading.Lock()
         self._running: dict[Fetch, DownloadInterface] = {}
         self._ended: deque[Fetch] = deque()
@@ -116,7 +119,7 @@ class Fetching:
     def _work(self) -> None:
         while True:
             try:
-                fetch = self._waiting.popleft()
+                fetch = self._take()
             except IndexError:
                 return
             if self._is_stopping:
@@ -152,6 +155,11 @@ class Fetching:
         fetch.is_there = True
         with self._lock:
             self._changed_directories |= downloader.changed_directories
+
+
+def largest_first(fetches: Sequence[Fetch]) -> list[Fetch]:
+    """Return fetches in the order in which they end soonest."""
+    return sorted(fetches, key=lambda fetch: -(fetch.size_bytes or 0))
 
 
 def failures(fetches: Sequence[Fetch]) -> list[Fetch]:

@@ -62,7 +62,7 @@ def get(
         _check_names(fetches)
         teller = choose_teller(as_json=as_json, is_quiet=is_quiet)
         started = monotonic()
-        number = bring(fetches, teller, slots=max(SLOTS, connections or 0))
+        number = bring(fetches, teller, settings, slots=max(SLOTS, connections or 0))
     sys.exit(
         sum_up(
             fetches, teller, seconds=monotonic() - started, place=directory, signal_number=number

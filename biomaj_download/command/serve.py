@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,9 @@ def serve(data: Path, host: str, port: int) -> None:
     try:
         service = EmbeddedService(load_settings(), data, host=host, port=port)
     except (DownloadError, OSError) as error:
-        click.echo(f"not started: {error}", err=True)
+        is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        taken = f"port {port} of {host} is taken; choose another one (--port), or end what has it"
+        click.echo(f"not started: {taken if is_taken else error}", err=True)
         sys.exit(UNREACHABLE)
     notifier = Notifier()
 

@@ -47,7 +47,7 @@ def session_line(facts: Facts) -> str:
         parts.append(size_text(facts["received_bytes"]))
     if facts.get("bytes_per_second"):
         parts.append(speed_text(facts["bytes_per_second"]))
-    if facts.get("seconds_left") is not None:
+    if facts.get("seconds_left"):
         parts.append(f"{time_text(facts['seconds_left'])} left")
     since = facts.get("opened_at")
     opened_at = f"  {_local(since)}" if since else ""

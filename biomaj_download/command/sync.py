@@ -267,7 +267,7 @@ class _Mirror:
             ),
         ]
         try:
-            number = bring(fetches, self._teller, slots=slots) if fetches else None
+            number = bring(fetches, self._teller, self._settings, slots=slots) if fetches else None
         finally:
             self._note(plan, fetches)
         besides = self._deleted(plan, fetches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 
@@ -32,6 +33,21 @@ def stopped(on_terminal, halting, tmp_path):
     terminal.process.send_signal(signal.SIGINT)
     terminal.read_to_the_end()
     return terminal
+
+
+def test_an_attempt_that_failed_is_told_in_a_sentence(faulty_http, tmp_path):
+    body = Answer(body=b"a")
+    url = faulty_http.add("/a.dat", body, Answer(status=500, body=b""), body)  # HEAD comes first
+
+    got = subprocess.run(
+        [*COMMAND, "get", url, "-d", tmp_path, "-o", "wait_policy=wait_none"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert got.returncode == 0, got.stderr
+    assert re.match(r"http://.*/a\.dat: .*HTTP status 500; again in 0 s\n", got.stderr)
 
 
 def test_bars_show_all_and_each_file_that_runs_and_leave_the_screen(stopped):
