@@ -67,7 +67,7 @@ class EmbeddedService:
             store=store,
             broker=broker,
             activity=self._activity,
-            checks=self._service.checks(),
+            probed=self._service.probed(),
             metrics=metrics,
         )
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
