@@ -55,11 +55,15 @@ _SMOOTHING_SECONDS = 5.0
 
 @dataclass(eq=False, kw_only=True)
 class Run:
-    """A job on its way; all but `job` and `meter` is the telling thread's."""
+    """A job on its way; all but `job` and `meter` is the telling thread's.
+
+    `is_told`: its beginning is not news any more.
+    """
 
     job: Job
     meter: Meter = field(default_factory=Meter)
     begun_at: float = field(default_factory=time.time)
+    is_told: bool = False
     told_bytes: int = 0
     bytes_per_second: float = 0.0
 
@@ -72,10 +76,32 @@ class Run:
         return new
 
 
-class ActivityTeller:
-    """Tells on a thread of its own; `begin` and `end` may be called from any thread.
+OnFiles = Callable[[Sequence[RunningFile], Sequence[RunningFile], Sequence[EndedFile]], object]
 
-    `held`: returns the messages at hand. `on_files`: is given the running and the ended files.
+
+class Teller:
+    """Hears of jobs, from any thread; this one tells nobody."""
+
+    def begin(self, holder: str, job: Job, meter: Meter) -> None:
+        """Hear that a job begins; `holder` names its delivery."""
+
+    def end(
+        self, holder: str, job: Job, files: Sequence[FileDict], error: DownloadError | None
+    ) -> None:
+        """Hear what became of a job, which may never have begun."""
+
+    def give_up(self, holder: str) -> None:
+        """Hear that a job's message goes back to the queue."""
+
+    def close(self) -> None:
+        """Hear that no more comes."""
+
+
+class ActivityTeller(Teller):
+    """Tells on a thread of its own.
+
+    `held`: returns the messages at hand. `on_files`: is given, each time, the files of jobs that
+    began since the last time, the running ones that are known by now, and the ended ones.
     """
 
     def __init__(
@@ -84,7 +110,7 @@ class ActivityTeller:
         *,
         slots: int,
         held: Callable[[], Iterable[Message]],
-        on_files: Callable[[Sequence[RunningFile], Sequence[EndedFile]], object] | None = None,
+        on_files: OnFiles | None = None,
     ) -> None:
         self._activity = activity
         self._slots = slots
@@ -103,19 +129,19 @@ class ActivityTeller:
         self._thread.start()
 
     def begin(self, holder: str, job: Job, meter: Meter) -> None:
-        """Tell of a job from now on; `holder` names its delivery."""
+        """Tell of a job from now on."""
         self._runs[holder] = Run(job=job, meter=meter)
 
     def end(
         self, holder: str, job: Job, files: Sequence[FileDict], error: DownloadError | None
     ) -> None:
-        """Tell what became of a job, which may never have begun."""
-        run = self._runs.pop(holder, None) or Run(job=job)
+        """Tell what became of a job."""
+        run = self._runs.pop(holder, None) or Run(job=job, is_told=True)
         for file in _ended_files(job, run, files, error):
             self._ended.append((run, file))
 
     def give_up(self, holder: str) -> None:
-        """Tell of a job no more: its message goes back to the queue."""
+        """Tell of a job no more."""
         self._runs.pop(holder, None)
 
     def close(self) -> None:
@@ -143,15 +169,19 @@ class ActivityTeller:
         seconds, self._told_at = max(now - self._told_at, 0.001), now
         runs = list(self._runs.items())
         files = [self._ended.popleft() for _ in range(len(self._ended))]
-        for run in {id(run): run for run in (*map(_run_of, runs), *map(_first, files))}.values():
+        moving = {id(run): run for run in (*map(_first, files), *map(_run_of, runs))}.values()
+        for run in moving:
             moved = run.news(seconds)
             if moved:
                 self._moved[run.job.bank, run.job.session] += moved
         ended = [file for _, file in files]
-        running = [self._running(run) for _, run in islice(runs, MOST_RUNNING)]
-        if self._on_files is not None:
-            self._on_files(running, ended)
         self._untold.extend(ended)
+        running = [(run, self._running(run)) for _, run in islice(runs, MOST_RUNNING)]
+        if self._on_files is not None:
+            begun = [self._running(run) for run in moving if not run.is_told]
+            self._on_files(begun, [file for run, file in running if run.is_told], ended)
+            for run in moving:
+                run.is_told = True
         told = tuple(self._untold)
         pulse = Pulse(
             consumer=Consumer(
@@ -163,7 +193,7 @@ class ActivityTeller:
                 started_at=self._started_at,
                 seen_at=_now(),
             ),
-            running=tuple(running),
+            running=tuple(file for _, file in running),
             hosts=tuple(self._hosts()),
             queued=tuple(self._queued(dict(runs))),
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging.config
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import Flask
@@ -14,15 +15,17 @@ from prometheus_client import CollectorRegistry
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.depth import DepthGauge
 from biomaj_download.broker.opening import open_broker, open_dead_letters, open_depth
+from biomaj_download.health import Check
 from biomaj_download.metrics import Metrics
 from biomaj_download.page import page_routes
 from biomaj_download.rest.access import Access
 from biomaj_download.rest.change_routes import operation_routes, session_routes
 from biomaj_download.rest.dead_routes import dead_routes
 from biomaj_download.rest.headers import add_headers
+from biomaj_download.rest.health_routes import health_routes
 from biomaj_download.rest.metric_routes import metric_routes
 from biomaj_download.rest.monitor import Monitor
-from biomaj_download.rest.old_routes import health_routes, old_session_routes
+from biomaj_download.rest.old_routes import old_session_routes
 from biomaj_download.rest.openapi import document_routes
 from biomaj_download.rest.problems import register_problems
 from biomaj_download.rest.seats import Seats
@@ -47,11 +50,14 @@ def create_app(
     store: Store | None = None,
     broker: Broker | None = None,
     activity: Activity | None = None,
+    checks: Mapping[str, Check] | None = None,
     metrics: Metrics | None = None,
 ) -> Flask:
     """Return the web application; what is None is what the settings name.
 
-    `metrics`: what `/metrics` shows; None: what consumers report.
+    `checks`: what must be fine in a process that also does the work. The web alone needs the store:
+    who asks for progress does not care for the broker. `metrics`: what `/metrics` shows; None: what
+    consumers report.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -66,14 +72,16 @@ def create_app(
     streams = Streams(Seats(STREAMS))
     app.extensions.update(streams=streams, gauge=gauge)
     for routes in (
-        health_routes(store),
+        health_routes(
+            checks or {"store": Check(store.ping)}, {} if checks else {"broker": Check(gauge.check)}
+        ),
         metric_routes(metrics or Metrics(CollectorRegistry())),
         old_session_routes(store, activity, Seats(LONG_POLLS)),
         view_routes(monitor, activity),
         stream_routes(monitor, streams),
         session_routes(store),
-        operation_routes(broker or open_broker(settings)),
-        dead_routes(open_dead_letters(settings)),
+        operation_routes(broker or open_broker(settings), settings.message),
+        dead_routes(open_dead_letters(settings), settings.message),
         document_routes(wants_token=access.wants_token),
         page_routes(),
     ):

@@ -71,6 +71,21 @@ def is_disk_error(number: int) -> bool:
     return number in _REMEDIES
 
 
+def check_writable(folder: Path) -> Path:
+    """Return the folder, if it may be written to, or where it may be made.
+
+    Raises:
+        PublishError: it may not.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise disk_error(NotADirectoryError(errno.ENOTDIR, ""), there)
+    if not os.access(there, os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        raise disk_error(OSError(errno.EROFS if is_read_only else errno.EACCES, ""), there)
+    return there
+
+
 def check_room(path: Path, part_path: Path, *, size_bytes: int, reserve_bytes: int) -> None:
     """Return if a file that arrives as `part_path` fits, and leaves the reserve free.
 

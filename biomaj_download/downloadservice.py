@@ -12,8 +12,9 @@ from queue import SimpleQueue
 
 from prometheus_client import CollectorRegistry
 
-from biomaj_download.activity import ActivityTeller
+from biomaj_download.activity import ActivityTeller, Teller
 from biomaj_download.admission import Admission
+from biomaj_download.beats import Beats
 from biomaj_download.broker.base import Broker
 from biomaj_download.broker.counted import CountedBroker
 from biomaj_download.broker.opening import open_broker
@@ -22,7 +23,9 @@ from biomaj_download.discovery import register_consumer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import ConfigError, DownloadError
+from biomaj_download.events import EventTeller
 from biomaj_download.exporter import serve_metrics
+from biomaj_download.health import Check, look
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
@@ -30,6 +33,7 @@ from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.observer import Observer, Observers
 from biomaj_download.outbox import Outbox
 from biomaj_download.permissions import set_umask
+from biomaj_download.probes import life_checks, work_checks
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
@@ -65,8 +69,9 @@ class DownloadService:
     """A consumer of download requests, and the doors that BioMAJ calls in its own process.
 
     `config_file` None: the file that the environment names. `rabbitmq` False: no broker is
-    opened; only the doors that need none work. `metrics`: to count on, for who shows them by
-    itself; None: figures are served or told to the web interface, as the settings say.
+    opened; only the doors that need none work. `beats`: those of all processes of the consumer, of
+    which this is the one at `index`. `metrics`: to count on, for who shows them by itself; None:
+    figures are served or told to the web interface, as the settings say.
     """
 
     get_handler = staticmethod(get_handler)
@@ -79,6 +84,8 @@ class DownloadService:
         settings: Settings | None = None,
         broker: Broker | None = None,
         store: Store | None = None,
+        beats: Beats | None = None,
+        index: int = 0,
         metrics: ConsumerMetrics | None = None,
     ) -> None:
         self.settings = settings or load_settings(config_file)
@@ -108,17 +115,35 @@ class DownloadService:
             max_deliveries=self.settings.worker.max_deliveries,
             message_limits=self.settings.message,
             observe=self._observer,
-            tell=self._tell if self._broker is not None else None,
+            tell=self._tell,
         )
+        self._beats = beats or Beats.of_one()
+        self._index = index
+        self._is_stopping = False
         # A signal handler may put into this one while its own thread waits in `get`.
         self._stops_asked: SimpleQueue[None] = SimpleQueue()
         self._closed = False
         self._failure: Exception | None = None
 
-    def _tell(self, held: Callable[[], Sequence[Message]]) -> ActivityTeller:
-        """Tell people what the worker is at."""
+    def _tell(self, held: Callable[[], Sequence[Message]]) -> Teller:
+        """Return what tells people what the worker is at: nobody, where there are no messages."""
+        if self._broker is None:
+            return Teller()
         self._activity = open_activity(self.settings)
-        return ActivityTeller(self._activity, slots=self.settings.worker.slots, held=held)
+        exchange = self.settings.events.exchange
+        return ActivityTeller(
+            self._activity,
+            slots=self.settings.worker.slots,
+            held=held,
+            on_files=None if exchange is None else self._event_teller(exchange).tell,
+        )
+
+    def _event_teller(self, exchange: str) -> EventTeller:
+        """Return what publishes events."""
+        count = self._metrics.observe_events if self._metrics is not None else lambda *_: None
+        events = EventTeller(self.settings.rabbitmq, exchange, count=count)
+        self._on_close.callback(events.close)
+        return events
 
     def _trace(self) -> None:
         """Have jobs traced, where that is configured."""
@@ -149,9 +174,19 @@ class DownloadService:
         self.serve_metrics()
 
     def serve_metrics(self) -> None:
-        """Serve figures of our own, where that is configured."""
-        if self._metrics is not None and self.settings.metrics.listen:
-            self._on_close.callback(serve_metrics(self._metrics, self.settings.metrics.listen))
+        """Serve figures of our own and answer probes, where that is configured."""
+        if self._metrics is None or not self.settings.metrics.listen:
+            return
+        life, work = life_checks(self._beats), self.checks()
+        probes = {"/healthz": lambda: look(life), "/readyz": lambda: look(work)}
+        stop = serve_metrics(self._metrics, self.settings.metrics.listen, probes)
+        self._on_close.callback(stop)
+
+    def checks(self) -> dict[str, Check]:
+        """Return what must be fine for messages to be worked on."""
+        return work_checks(
+            self._beats, self._store, self.settings.storage, lambda: self._is_stopping
+        )
 
     def warn_of_open_doors(self) -> None:
         """Say which directories of this host messages may write to and read from: all."""
@@ -198,9 +233,11 @@ class DownloadService:
 
         def turn() -> None:
             on_turn()
+            is_connected = broker.is_connected()
+            self._beats.beat(self._index, is_connected=is_connected)
             if self._metrics is not None:
                 self._metrics.observe_turn(
-                    is_connected=broker.is_connected(),
+                    is_connected=is_connected,
                     slots=[(host.name, host.limit) for host in shared.hosts()],
                 )
 
@@ -218,6 +255,7 @@ class DownloadService:
 
     def stop(self) -> None:
         """Ask `wait_for_messages` to end; may be called from a signal handler."""
+        self._is_stopping = True
         self._stops_asked.put(None)
 
     def close(self) -> None:
@@ -226,9 +264,9 @@ class DownloadService:
             return
         self._closed = True
         self.stop()
-        self._on_close.close()
         self._worker.stop()
         self._worker.close()
+        self._on_close.close()
         self._reporter.close()
         if self._broker is not None:
             self._broker.close()

@@ -13,7 +13,8 @@ from typing import Any
 from google.protobuf import json_format
 
 from biomaj_download.broker.dead import DeadLetter
-from biomaj_download.message.codec import UnreadableMessage, read_operation
+from biomaj_download.message.codec import LIMITS, UnreadableMessage, read_operation
+from biomaj_download.settings import MessageSettings
 
 #: So many of a message's file names are listed, and their whole number.
 MOST_FILE_NAMES = 100
@@ -40,9 +41,12 @@ _PATTERNS = ("dir_line", "file_line", "matches")
 _WORD = re.compile(r"\S+")
 
 
-def summary(letter: DeadLetter) -> dict[str, Any]:
-    """Return what is listed of a letter; None where the message does not tell."""
-    message = _decoded(letter.body) or {}
+def summary(letter: DeadLetter, limits: MessageSettings = LIMITS) -> dict[str, Any]:
+    """Return what is listed of a letter; None where the message does not tell.
+
+    `limits`: a message that goes beyond them is not decoded.
+    """
+    message = _decoded(letter.body, limits) or {}
     download = message.get("download", {})
     remote = download.get("remote_file", {})
     names = [file.get("name") for file in remote.get("files", ())]
@@ -57,12 +61,13 @@ def summary(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def whole(letter: DeadLetter) -> dict[str, Any]:
+def whole(letter: DeadLetter, limits: MessageSettings = LIMITS) -> dict[str, Any]:
     """Return all that may be shown of a letter.
 
     `message` None: it cannot be decoded; `first_bytes` are shown then, in hexadecimal.
+    `limits`: as of `summary`.
     """
-    message = _decoded(letter.body)
+    message = _decoded(letter.body, limits)
     shown = _frame(letter) | {"headers": _shown("headers", letter.headers), "message": message}
     if message is None:
         shown["first_bytes"] = letter.body[:FIRST_BYTES].hex(" ")
@@ -79,13 +84,13 @@ def _frame(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _decoded(body: bytes) -> dict[str, Any] | None:
+def _decoded(body: bytes, limits: MessageSettings) -> dict[str, Any] | None:
     """Return the fields of a message; None: it is no Operation, or holds none of its fields.
 
     Text that is no UTF-8 is noticed only when it is read: as one or the other error, or never.
     """
     try:
-        operation = read_operation(body)
+        operation = read_operation(body, limits)
         fields = json_format.MessageToDict(operation, preserving_proto_field_name=True)
     except (UnreadableMessage, json_format.Error, ValueError):
         return None

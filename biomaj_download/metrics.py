@@ -138,6 +138,7 @@ class ConsumerMetrics(Metrics):
         self._messages = self._counter(
             "_messages", "Messages settled: accepted, requeued or rejected.", "outcome"
         )
+        self._events = self._counter("_events", "Events published or dropped.", "outcome")
         self._durations = Histogram(
             "biomaj_download_duration_seconds",
             "Seconds from a file's first attempt to its publication.",
@@ -185,6 +186,10 @@ class ConsumerMetrics(Metrics):
     def observe_settlement(self, outcome: str) -> None:
         """Count a message that goes back to the broker."""
         self._messages.labels(outcome).inc()
+
+    def observe_events(self, outcome: str, number: int) -> None:
+        """Count events that the broker took, or that were dropped."""
+        self._events.labels(outcome).inc(number)
 
     def observe_turn(self, *, is_connected: bool, slots: Iterable[tuple[str, int]]) -> None:
         """Note how things stand: the connection to the broker, and each host's connections."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from biomaj_download.bearer import Bearer
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
@@ -39,7 +40,8 @@ class Reporter:
     def __init__(self, settings: Settings, metrics: ConsumerMetrics | None = None) -> None:
         self._metrics = metrics
         endpoint = settings.web.local_endpoint_download or settings.web.local_endpoint
-        self._token = settings.web.token
+        token = settings.web.token
+        self._token = None if token is None else token.get_secret_value()
         self._url = f"{endpoint.rstrip('/')}/api/download/metrics" if endpoint else None
         self._entries: deque[dict[str, Any]] = deque(maxlen=MOST_ENTRIES_KEPT)
         self._callbacks: list[Callable[[str, Sequence[FileDict]], object]] = []
@@ -86,8 +88,7 @@ class Reporter:
 
     def _run(self) -> None:
         with requests.Session() as session:
-            if self._token is not None:
-                session.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+            session.auth = Bearer(self._token)
             while not self._closing.wait(POST_EVERY_SECONDS):
                 self._post(session)
             self._post(session)

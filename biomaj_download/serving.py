@@ -47,7 +47,12 @@ class EmbeddedService:
         )
         self._activity = open_activity(embedded)
         self._app = create_app(
-            embedded, store=store, broker=broker, activity=self._activity, metrics=metrics
+            embedded,
+            store=store,
+            broker=broker,
+            activity=self._activity,
+            checks=self._service.checks(),
+            metrics=metrics,
         )
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
         self._server = cast(

@@ -208,6 +208,12 @@ class WebSettings(Section):
     token_for_old_routes: bool = False
 
 
+class EventsSettings(Section):
+    """A topic exchange of section `rabbitmq` for what becomes of files; unset: nobody is told."""
+
+    exchange: Annotated[str, Field(max_length=127, pattern=r"^[-_.:A-Za-z0-9]+$")] | None = None
+
+
 class MetricsSettings(Section):
     """Where a consumer serves its own figures (host:port); unset: nowhere, the web has them."""
 
@@ -251,7 +257,8 @@ class TransferSettings(Section):
     own. `segments_from_bytes`: a file with so much to come may take several connections; 0: none
     does. `streams_per_connection`: small files that share one connection to a server that speaks
     HTTP/2. `listing_*`: a directory's listing that is longer is refused; `checksums_bytes`: so is a
-    publisher's checksum file. `match_seconds`: a bank's expressions may take so long on a listing.
+    publisher's checksum file. `match_seconds`: so much of the processor may a bank's expressions
+    take on a listing.
     """
 
     max_connections: int = Field(default=64, ge=1)
@@ -325,6 +332,7 @@ class Settings(BaseModel):
     store: StoreSettings = StoreSettings()
     consul: ConsulSettings = ConsulSettings()
     web: WebSettings = WebSettings()
+    events: EventsSettings = EventsSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     tls: TlsSettings = TlsSettings()

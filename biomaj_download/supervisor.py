@@ -14,11 +14,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+from biomaj_download.beats import Beats
 from biomaj_download.downloadservice import DownloadService, check_libraries
 from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import forget_process, share_counts
@@ -84,28 +85,23 @@ def consume_alone(settings: Settings, notifier: Notifier) -> None:
     _consume(service, is_first=True, on_turn=turn)
 
 
-def consume_supervised(settings: Settings, index: int, turned_at: MutableSequence[float]) -> None:
+def consume_supervised(settings: Settings, index: int, beats: Beats) -> None:
     """Consume in one of several processes; its supervisor reads when the loop last turned.
 
     Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
     from it and from systemd.
     """
     look = kept_to_a_core(settings, index)
-    service = DownloadService(settings=settings)
+    service = DownloadService(settings=settings, beats=beats, index=index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _stop_with_parent(service)
-
-    def turn() -> None:
-        look()
-        turned_at[index] = time.monotonic()
-
-    _consume(service, is_first=index == 0, on_turn=turn)
+    _consume(service, is_first=index == 0, on_turn=look)
 
 
 def _consume(service: DownloadService, *, is_first: bool, on_turn: Callable[[], object]) -> None:
-    """Consume in this process; the first one answers Consul for all."""
+    """Consume in this process; the first one answers Consul, Prometheus and probes for all."""
     if is_first:
         service.supervise()
     gc.freeze()  # what is loaded by now stays: it need not be searched for garbage again
@@ -132,7 +128,7 @@ class Supervisor:
     """Starts consumer processes by fork, and starts those again that end by themselves.
 
     It has no thread but its own, so that it can fork at any time. systemd hears from it while all
-    processes live: a lock could be lost with one that dies, so they share plain memory.
+    processes live.
     """
 
     def __init__(self, settings: Settings, number: int, notifier: Notifier) -> None:
@@ -140,8 +136,7 @@ class Supervisor:
         self._number = number
         self._notifier = notifier
         self._context = multiprocessing.get_context("fork")
-        #: When each process last showed that it lives, by the clock that they share; 0: not yet.
-        self._turned_at = self._context.RawArray("d", number)
+        self._beats = Beats.shared(number)
         self._restarts = 0
         self._children: dict[int, ForkProcess] = {}
         self._started_at: dict[int, float] = {}
@@ -180,16 +175,15 @@ class Supervisor:
 
     def _look(self) -> None:
         """Tell systemd that the consumer lives, if each of its processes does."""
-        if self._is_stopping or not all(self._turned_at):
+        if self._is_stopping or not self._beats.all_have_begun():
             return
         limit = self._notifier.watchdog_seconds
-        for index, turned_at in enumerate(self._turned_at):
-            silent_seconds = time.monotonic() - turned_at
-            if limit is not None and silent_seconds > limit:
-                name = self._children[index].name
-                log.error("process hangs name=%s seconds=%.0f", name, silent_seconds)
-                self._notifier.status(f"process hangs name={name}")
-                return
+        silent = {} if limit is None else self._beats.silent(limit)
+        for index, silent_seconds in silent.items():
+            name = self._children[index].name
+            log.error("process hangs name=%s seconds=%.0f", name, silent_seconds)
+            self._notifier.status(f"process hangs name={name}")
+            return
         self._notifier.lives(self._status())
 
     def _status(self) -> str:
@@ -200,10 +194,10 @@ class Supervisor:
         """Start a child; no signal comes between that and its handlers, in either process."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if not self._is_stopping:
-            self._turned_at[index] = 0
+            self._beats.forget(index)
             child = self._context.Process(
                 target=consume_supervised,
-                args=(self._settings, index, self._turned_at),
+                args=(self._settings, index, self._beats),
                 name=f"consumer-{index}",
             )
             child.start()

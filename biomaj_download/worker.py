@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from biomaj_download.activity import ActivityTeller
+from biomaj_download.activity import Teller
 from biomaj_download.admission import Admission, Task
 from biomaj_download.broker.base import Broker
 from biomaj_download.cancellation import Why
@@ -52,8 +52,8 @@ class Result:
 class Worker:
     """Works on tasks and jobs; may be called from many threads at once.
 
-    `tell`: makes what tells people of the work; None: nobody is told. `observe`: makes what hears
-    of a job.
+    `tell`: makes what tells people of the work, from what returns the messages at hand. `observe`:
+    makes what hears of a job.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Worker:
         local_roots: Sequence[Path] = (),
         max_deliveries: int = WorkerSettings().max_deliveries,
         message_limits: MessageSettings = LIMITS,
-        tell: Callable[[Callable[[], Sequence[Message]]], ActivityTeller] | None = None,
+        tell: Callable[[Callable[[], Sequence[Message]]], Teller] = lambda _held: Teller(),
         observe: Callable[[Job], Observer] = lambda _job: Observer(),
     ) -> None:
         self._store = store
@@ -82,7 +82,7 @@ class Worker:
         self._local_roots = local_roots
         self._stopping = threading.Event()
         self._watch = Watch(store)
-        self._teller = tell(self._watch.held) if tell is not None else None
+        self._teller = tell(self._watch.held)
         self._admission: Admission | None = None
         self._recorder = Recorder(
             store, self._watch, outbox, self._stopping, on_recorded=self._ask_again
@@ -115,8 +115,7 @@ class Worker:
     def close(self) -> None:
         """Return when all outcomes are stored, or given back after `stop`."""
         self._recorder.close()
-        if self._teller is not None:
-            self._teller.close()
+        self._teller.close()
         self._watch.close()
 
     def handle(self, task: Task) -> None:
@@ -127,8 +126,7 @@ class Worker:
             result = self._result_of(task)
             if task.job is not None:
                 self._reporter.ended(task.job, result.files, result.error)
-                if self._teller is not None:
-                    self._teller.end(task.message.holder, task.job, result.files, result.error)
+                self._teller.end(task.message.holder, task.job, result.files, result.error)
             outcome = _outcome(task.message, result)
             ended = Ended(task.broker, task.delivery, outcome, result.changed_directories)
             if isinstance(result.error, UnreadableMessage):
@@ -170,8 +168,7 @@ class Worker:
 
     def _give_back(self, task: Task) -> None:
         """Put a message back on the queue, and free its files for who gets it next."""
-        if self._teller is not None:
-            self._teller.give_up(task.message.holder)
+        self._teller.give_up(task.message.holder)
         self._watch.free([task.message])
         task.broker.requeue(task.delivery)
 
@@ -194,8 +191,7 @@ class Worker:
                 downloader.observer = observer
                 if message is not None:
                     self._watch.begin(message, downloader.cancellation)
-                    if self._teller is not None:
-                        self._teller.begin(message.holder, job, downloader.meter)
+                    self._teller.begin(message.holder, job, downloader.meter)
                 if job.kind is Kind.LIST:
                     return _listed(downloader, job.matches)
                 downloader.bring_all(job.local_dir)

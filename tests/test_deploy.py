@@ -178,7 +178,7 @@ def test_the_webs_unit_takes_its_port_from_the_socket(config, tmp_path):
                     answer = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=30)
                     break
             systemd.wait_for("READY")
-            assert answer.json() == {"status": "ok"}
+            assert answer.json()["status"] == "ok"
             process.terminate()
             assert process.wait(40) == 0
 

@@ -29,7 +29,8 @@ PAGES = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL
 )
-LANGUAGES = {"console", "ini", "systemd", "yaml"}
+#: `json` and `python` are tried where what they show is: in tests/test_events.py.
+LANGUAGES = {"console", "ini", "json", "python", "systemd", "yaml"}
 TOOLS = Path(sys.executable).parent
 
 

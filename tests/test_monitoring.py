@@ -223,7 +223,7 @@ def test_a_port_that_is_taken_costs_the_figures_alone(caplog):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
 
-        serve_metrics(ConsumerMetrics(CollectorRegistry()), listen)()
+        serve_metrics(ConsumerMetrics(CollectorRegistry()), listen, {})()
 
     assert "metrics not served" in caplog.text
 

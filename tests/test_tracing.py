@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from biomaj_download.settings import Settings, StorageSettings, StoreSettings, T
 from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.tracing import Tracing, context_of
 from biomaj_download.worker import Worker
+from tests.servers.collector import collector
 from tests.servers.faulty_http import Answer
 
 TRACE_ID = "463ac35c9f6413ad48485a3953bb6124"
@@ -123,29 +122,16 @@ def test_ids_that_are_none_begin_a_trace(ids):
 
 
 def test_spans_reach_a_collector(job, faulty_http, tmp_path):
-    paths = []
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            paths.append((self.path, self.headers["Content-Type"]))
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
     faulty_http.add("/a", Answer(body=b"x"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
-        Thread(target=collector.serve_forever, args=(0.02,), daemon=True).start()
+    with collector() as collected:
         settings = Settings(
             storage=StorageSettings(state_dir=tmp_path, reserve_bytes=0),
             store=StoreSettings(url=f"sqlite:{tmp_path / 'sessions'}"),
-            tracing=TracingSettings(endpoint=f"http://127.0.0.1:{collector.server_port}"),
+            tracing=TracingSettings(endpoint=collected.endpoint),
         )
         service = DownloadService(settings=settings, broker=EmbeddedBroker(tmp_path / "queue"))
         service._worker.work(job("a"))
         service.close()
-        collector.shutdown()
 
-    assert paths == [("/v1/traces", "application/x-protobuf")]
+    assert collected.paths == ["/v1/traces"]
+    assert collected.headers[0]["content-type"] == "application/x-protobuf"

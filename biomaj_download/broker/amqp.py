@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pika
 from pika import DeliveryMode
+from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import BasicProperties
@@ -25,6 +26,10 @@ AMQP_FAILURES = (AMQPError, AMQPConnectorException, OSError)
 #: AMQP 0-9-1 reply codes: an account may not make the queue, there is none, or it exists with other
 #: arguments.
 ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 403, 404, 406
+
+
+class _Declare(Protocol):
+    def __call__(self, channel: BlockingChannel, *, passive: bool) -> None: ...
 
 
 def server_name(settings: RabbitmqSettings) -> str:
@@ -62,15 +67,32 @@ def open_connection(
 
 def declare_queue(connection: pika.BlockingConnection, queue: str) -> None:
     """Make sure that a durable queue is there; one that exists keeps its own type and arguments."""
+
+    def declare(channel: BlockingChannel, *, passive: bool) -> None:
+        channel.queue_declare(queue, durable=not passive, passive=passive)
+
+    _declare(connection, "queue", queue, declare)
+
+
+def declare_exchange(connection: pika.BlockingConnection, exchange: str) -> None:
+    """Make sure that a durable topic exchange is there; one that exists keeps its own type."""
+
+    def declare(channel: BlockingChannel, *, passive: bool) -> None:
+        channel.exchange_declare(exchange, "topic", durable=not passive, passive=passive)
+
+    _declare(connection, "exchange", exchange, declare)
+
+
+def _declare(connection: pika.BlockingConnection, kind: str, name: str, declare: _Declare) -> None:
     try:
         with connection.channel() as channel:
-            channel.queue_declare(queue, durable=True)
+            declare(channel, passive=False)
     except ChannelClosedByBroker as refused:
         if refused.reply_code not in (ACCESS_REFUSED, PRECONDITION_FAILED):
             raise
-        log.warning("queue used as it exists name=%s: %s", queue, refused.reply_text)
+        log.warning("%s used as it exists name=%s: %s", kind, name, refused.reply_text)
         with connection.channel() as channel:
-            channel.queue_declare(queue, passive=True)
+            declare(channel, passive=True)
 
 
 class Held(NamedTuple):

@@ -11,19 +11,14 @@ import sqlite3
 import threading
 import time
 from abc import ABC, abstractmethod
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pika
 
-from biomaj_download.broker.amqp import (
-    AMQP_FAILURES,
-    held_by,
-    open_connection,
-    reason_of,
-    server_name,
-)
+from biomaj_download.broker.amqp import held_by
+from biomaj_download.broker.line import Line
 from biomaj_download.broker.queue_file import QueueFile
 from biomaj_download.errors import BrokerError, mapped
 from biomaj_download.settings import RabbitmqSettings
@@ -91,6 +86,16 @@ class DepthGauge:
             self._asked.wait(FIRST_ANSWER_SECONDS)
         return self._latest
 
+    def check(self) -> None:
+        """Return if the broker answered when it was asked last.
+
+        Raises:
+            BrokerError: it did not.
+        """
+        error = self.latest().error
+        if error is not None:
+            raise BrokerError(error)
+
     def _run(self) -> None:
         while True:
             try:
@@ -114,26 +119,19 @@ class RabbitmqDepth(DepthAsker):
 
     def __init__(self, settings: RabbitmqSettings) -> None:
         self._settings = settings
-        self._connection: pika.BlockingConnection | None = None
+        self._line = Line(settings, lambda connection: connection, purpose="looks")
 
     def ask(self) -> Depth:
         """Count what the queues hold."""
-        if self._connection is not None:
-            with suppress(*AMQP_FAILURES):  # RabbitMQ was stopped meanwhile
-                return self._asked(self._connection)
-        try:
-            self._connection = open_connection(self._settings, purpose="looks")
-            return self._asked(self._connection)
-        except AMQP_FAILURES as error:
-            self._connection = None
-            raise BrokerError(f"{server_name(self._settings)}: {reason_of(error)}") from error
+        return self._line.carry_out(
+            self._asked,
+            subject=f"queue {self._settings.queue}",
+            expected="a broker that tells what it holds",
+        )
 
     def close(self) -> None:
         """Close the connection, unless it is lost."""
-        if self._connection is not None:
-            with suppress(*AMQP_FAILURES):
-                self._connection.close()
-            self._connection = None
+        self._line.close()
 
     def _asked(self, connection: pika.BlockingConnection) -> Depth:
         queue = held_by(connection, self._settings.queue)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import cached_property, partial
 from itertools import islice
 
@@ -14,17 +12,9 @@ from pika.adapters.blocking_connection import BlockingChannel, ReturnedMessage
 from pika.exceptions import UnroutableError
 from pika.spec import Basic, BasicProperties
 
-from biomaj_download.broker.amqp import (
-    AMQP_FAILURES,
-    declare_queue,
-    open_connection,
-    reason_of,
-    server_name,
-)
-from biomaj_download.errors import BrokerError
+from biomaj_download.broker.amqp import declare_queue
+from biomaj_download.broker.line import Line
 from biomaj_download.settings import RabbitmqSettings
-
-log = logging.getLogger("biomaj.download.broker")
 
 #: Give up on a broker that has stopped reading, for lack of memory or disk, for so long.
 BLOCKED_TIMEOUT_SECONDS = 300
@@ -45,9 +35,10 @@ class Publisher:
     """
 
     def __init__(self, settings: RabbitmqSettings) -> None:
-        self._settings = settings
         self._lock = threading.Lock()
-        self._link: _Link | None = None
+        self._line = Line(
+            settings, _Link, purpose="publisher", blocked_timeout_seconds=BLOCKED_TIMEOUT_SECONDS
+        )
 
     def publish(self, queue: str, body: bytes, properties: BasicProperties) -> None:
         """Put one message on a queue, which is made if need be.
@@ -70,45 +61,21 @@ class Publisher:
 
     def is_connected(self) -> bool:
         """Say whether the last message went through."""
-        return self._link is not None
+        return self._line.is_open
 
     def close(self) -> None:
         """Let go of the connection."""
         with self._lock:
-            self._drop_link()
+            self._line.close()
 
     def _with_link(self, queue: str, order: Callable[[_Link], None]) -> None:
-        """Carry out an order, once more on a new connection if that of an earlier order is lost.
-
-        An idle connection serves no heartbeats, so the broker closes it: no error, but expected.
-        """
+        """Carry out an order that needs a queue."""
         with self._lock:
-            if self._link is not None:
-                try:
-                    return self._link.carry_out(queue, order)
-                except AMQP_FAILURES as error:
-                    log.info("publisher connects anew: %s", reason_of(error))
-                    self._drop_link()
-            try:
-                self._link = _Link(
-                    open_connection(
-                        self._settings,
-                        purpose="publisher",
-                        blocked_timeout_seconds=BLOCKED_TIMEOUT_SECONDS,
-                    )
-                )
-                return self._link.carry_out(queue, order)
-            except AMQP_FAILURES as error:
-                self._drop_link()
-                raise BrokerError(
-                    f"queue {queue} at {server_name(self._settings)}: expected a broker that stores"
-                    f" messages, got {reason_of(error)}"
-                ) from error
-
-    def _drop_link(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+            self._line.carry_out(
+                lambda link: link.carry_out(queue, order),
+                subject=f"queue {queue}",
+                expected="a broker that stores messages",
+            )
 
 
 class _Link:
@@ -139,12 +106,6 @@ class _Link:
         self._connection.process_data_events()
         if self._returned:
             raise UnroutableError(self._returned)
-
-    def close(self) -> None:
-        """Close what is still open."""
-        with suppress(*AMQP_FAILURES):
-            if self._connection.is_open:
-                self._connection.close()
 
     @cached_property
     def _confirming(self) -> BlockingChannel:

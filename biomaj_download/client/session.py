@@ -16,6 +16,7 @@ from urllib.parse import quote
 import requests
 from requests.utils import get_auth_from_url, urldefragauth
 
+from biomaj_download.bearer import Bearer
 from biomaj_download.errors import ServiceError, mapped
 from biomaj_download.store.base import Progress
 
@@ -53,7 +54,7 @@ class ServiceSession:
         if user:
             self._http.auth = (user, password)
         elif token := os.environ.get(TOKEN_VARIABLE):
-            self._http.headers["Authorization"] = f"Bearer {token}"
+            self._http.auth = Bearer(token)
         self._url = f"{urldefragauth(url).rstrip('/')}/api/download"
         self._name = f"download service at {self._url}"
         self._bank = bank

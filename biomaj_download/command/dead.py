@@ -49,10 +49,11 @@ def dead() -> None:
 def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
     """List dead letters, oldest first."""
     with failure_told():
-        letters = _open(data)
+        settings = settings_of(data)
+        letters = open_dead_letters(settings)
         number = letters.count()
         with closing(letters.each()) as each:
-            listed = [summary(letter) for letter in islice(each, limit)]
+            listed = [summary(letter, settings.message) for letter in islice(each, limit)]
     if as_json:
         click.echo(json.dumps(listed, indent=2))
         return
@@ -67,10 +68,12 @@ def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
 def show(id_: str, data: Path | None) -> None:
     """Show all of a dead letter, as JSON, but never a password."""
     with failure_told():
-        letters = _open(data)
+        settings = settings_of(data)
+        letters = open_dead_letters(settings)
         (chosen,) = _chosen(letters, [id_])
         with closing(letters.each()) as each:
-            found = next((whole(letter) for letter in each if letter.id == chosen), None)
+            shown = (whole(letter, settings.message) for letter in each if letter.id == chosen)
+            found = next(shown, None)
     if found is None:
         click.echo(f"{chosen}: gone meanwhile", err=True)
         sys.exit(SOME_FAILED)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import requests
 
+from biomaj_download.bearer import Bearer
 from biomaj_download.client.session import ANSWER_SECONDS, CONNECT_SECONDS
 from biomaj_download.errors import AccessDenied, OptionError, ServiceError
 from biomaj_download.message import downmessage_pb2 as wire
@@ -37,7 +38,7 @@ class Service:
         self.url = url
         self._http = requests.Session()
         if token:
-            self._http.headers["Authorization"] = f"Bearer {token}"
+            self._http.auth = Bearer(token)
 
     def close(self) -> None:
         """Let go of connections."""

@@ -30,6 +30,7 @@ _BRACE = re.compile(
 
 Expression = regex.Pattern[str]
 _Entry = TypeVar("_Entry")
+_Answer = TypeVar("_Answer")
 
 
 def compile_expression(text: str) -> Expression:
@@ -46,10 +47,11 @@ def compile_expression(text: str) -> Expression:
 
 
 class MatchTime:
-    """The seconds that all expressions held against one listing may take.
+    """The seconds of the processor that all expressions held against one listing may take.
 
-    They are those of the clock, and to `regex` those of the processor, to which busy threads
-    beside this one add: the default leaves room for them.
+    They are those of the thread that asks, for which one object is made: others may be busy beside
+    it. To `regex`, they are those of the whole process (C's `clock()`): what it gives up too early
+    is tried again with more of them, so that the last one may take four times as long.
     """
 
     def __init__(self, seconds: float = MATCH_SECONDS) -> None:
@@ -63,8 +65,8 @@ class MatchTime:
         Raises:
             ExpressionTooSlow: the seconds are over.
         """
-        with self._running(expression) as left:
-            return [entry for entry in entries if expression.match(name_of(entry), timeout=left())]
+        with self._running(expression) as run:
+            return [entry for entry in entries if run.ask(expression.match, name_of(entry))]
 
     def groups(
         self, expression: Expression, page: str, *, most: int | None = None
@@ -76,25 +78,56 @@ class MatchTime:
         Raises:
             ExpressionTooSlow: the seconds are over.
         """
-        with self._running(expression) as left:
-            rows = expression.finditer(page, timeout=left())
-            return [(row[0], *row.groups()) for row in islice(rows, most)]
+
+        def rows(page: str, *, timeout: float) -> list[tuple[str | None, ...]]:
+            found = expression.finditer(page, timeout=timeout)
+            return [(row[0], *row.groups()) for row in islice(found, most)]
+
+        with self._running(expression) as run:
+            return run.ask(rows, page)
 
     @contextmanager
-    def _running(self, expression: Expression) -> Iterator[Callable[[], float]]:
-        """Give what says how many seconds are left, and take those off that were needed."""
-        end = time.monotonic() + self._left_seconds
-
-        def left() -> float:
-            # A timeout of 0 stops at the first look at the clock, a negative one is none.
-            return max(end - time.monotonic(), 0.0)
-
+    def _running(self, expression: Expression) -> Iterator[_Run]:
+        """Give what asks an expression, and take the seconds off that it needed."""
+        run = _Run(self._left_seconds)
         try:
-            yield left
+            yield run
         except TimeoutError as error:
             raise ExpressionTooSlow(
                 f"{expression.pattern!r}: expected an expression that is held against a listing "
                 f"within {self._seconds:g} s, got one that takes longer"
             ) from error
         finally:
-            self._left_seconds = left()
+            self._left_seconds = run.left_seconds()
+
+
+class _Run:
+    """One expression at work on a listing, for so many seconds of its thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end_seconds = time.thread_time() + seconds
+        # A thread's time never passes faster than the clock's, which costs less to look at.
+        self._look_at = time.monotonic() + seconds
+
+    def left_seconds(self) -> float:
+        """Return how long the thread may still work: more on a busy machine than by the clock."""
+        return max(self._end_seconds - time.thread_time(), 0.0)
+
+    def ask(self, question: Callable[..., _Answer], text: str) -> _Answer:
+        """Return what the expression says of a text.
+
+        Raises:
+            TimeoutError: the seconds are over.
+        """
+        # A timeout of 0 stops at the first look at the clock, a negative one is none.
+        left_seconds = self._look_at - time.monotonic()
+        if left_seconds <= 0:
+            left_seconds = self.left_seconds()
+            self._look_at = time.monotonic() + left_seconds
+        while True:
+            try:
+                return question(text, timeout=left_seconds)
+            except TimeoutError:
+                if not self.left_seconds():
+                    raise
+                left_seconds = max(2 * left_seconds, self.left_seconds())

@@ -16,6 +16,7 @@ from biomaj_download.rest.answers import no_session, told
 from biomaj_download.rest.describing import JSON, Description, Kind, described, sent_type
 from biomaj_download.rest.operation_schema import operation_schema
 from biomaj_download.rest.problems import WrongRequest
+from biomaj_download.settings import MessageSettings
 from biomaj_download.store.base import Store
 
 PROTOBUF = "application/x-protobuf"
@@ -43,8 +44,8 @@ def session_routes(store: Store) -> Blueprint:
     return routes
 
 
-def operation_routes(broker: Broker) -> Blueprint:
-    """Return the route that takes requests for the broker's queue."""
+def operation_routes(broker: Broker, limits: MessageSettings) -> Blueprint:
+    """Return the route that takes requests for the broker's queue, within the site's limits."""
     routes = Blueprint("operations", __name__, url_prefix="/api/download")
 
     @routes.post("/operations")
@@ -65,7 +66,7 @@ def operation_routes(broker: Broker) -> Blueprint:
         body = request.get_data()
         if is_json:
             body = _operation_in(body).SerializePartialToString()
-        decode(body)
+        decode(body, limits)
         message_id = str(uuid.uuid4())
         broker.publish(body, message_id=message_id)
         answer = told(shapes.Accepted(msg="accepted", message_id=message_id))

@@ -23,6 +23,7 @@ from biomaj_download.rest.describing import (
     sent_type,
 )
 from biomaj_download.rest.queries import Limit
+from biomaj_download.settings import MessageSettings
 
 
 class DeadQuery(Query):
@@ -31,8 +32,8 @@ class DeadQuery(Query):
     limit: Limit = 100
 
 
-def dead_routes(letters: DeadLetters) -> Blueprint:
-    """Return the routes of dead letters."""
+def dead_routes(letters: DeadLetters, limits: MessageSettings) -> Blueprint:
+    """Return the routes of dead letters; `limits`: of those that are decoded."""
     routes = Blueprint("dead", __name__, url_prefix="/api/download")
 
     @routes.get("/dead")
@@ -49,7 +50,7 @@ def dead_routes(letters: DeadLetters) -> Blueprint:
         number = letters.count()
         with closing(letters.each()) as each:
             listed = [
-                shapes.DeadLetterSummary.model_validate(summary(letter))
+                shapes.DeadLetterSummary.model_validate(summary(letter, limits))
                 for letter in islice(each, limit)
             ]
         return told(shapes.Dead(dead_letters=listed, total=max(number, len(listed))))

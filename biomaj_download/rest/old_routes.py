@@ -1,4 +1,4 @@
-"""The routes that clients and consumers of biomaj-download 3 call, and the probes."""
+"""The routes that clients and consumers of biomaj-download 3 call."""
 
 from __future__ import annotations
 
@@ -101,33 +101,6 @@ def old_session_routes(store: Store, activity: Activity, seats: Seats) -> Bluepr
     )
     def download_errors(bank: str, session: str) -> Response:
         return jsonify({"error": store.pop_errors(bank, session)})
-
-    return routes
-
-
-def health_routes(store: Store) -> Blueprint:
-    """Return the ping and the probes."""
-    routes = Blueprint("health", __name__)
-
-    @routes.get("/api/download")
-    @described(Description(summary="Answer a ping.", kind=Kind.OPEN, answers=shapes.Said))
-    def pong() -> Response:
-        return jsonify({"msg": "pong"})
-
-    @routes.get("/healthz")
-    @described(
-        Description(summary="Say that the process lives.", kind=Kind.OPEN, answers=shapes.Status)
-    )
-    def healthy() -> Response:
-        return jsonify({"status": "ok"})
-
-    @routes.get("/readyz")
-    @described(
-        Description(summary="Say that the store answers.", kind=Kind.OPEN, answers=shapes.Status)
-    )
-    def ready() -> Response:
-        store.ping()
-        return jsonify({"status": "ok"})
 
     return routes
 

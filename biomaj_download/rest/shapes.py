@@ -29,6 +29,12 @@ class Status(Shown):
     status: str
 
 
+class Readiness(Status):
+    """The state of a probe; each check is `ok`, or says what is wrong."""
+
+    checks: dict[str, str]
+
+
 class Opened(Shown):
     """The id of a new session."""
 

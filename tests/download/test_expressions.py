@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
@@ -169,3 +170,40 @@ def test_no_time_is_left_after_it_was_spent():
 
     with pytest.raises(ExpressionTooSlow):
         match_time.groups(compile_expression("(?:a|aa)+b"), "a" * 80)
+
+
+@pytest.fixture
+def busy_threads():
+    """Two threads that keep the processor, and not the interpreter's lock."""
+    done = threading.Event()
+    block = bytes(2**24)
+
+    def work() -> None:
+        while not done.is_set():
+            hashlib.sha256(block)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    yield
+    done.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_time_of_other_threads_is_not_counted(busy_threads):
+    expression = compile_expression("(a|aa)+$")
+    own_seconds, length = 0.0, 20
+    while own_seconds < 0.1:  # long enough to be worth the name, on any machine
+        length += 1
+        began = time.thread_time()
+        expression.match("a" * length + "b")
+        own_seconds = time.thread_time() - began
+
+    # As `regex` counts, all three together, it would take thrice as long.
+    assert MatchTime(2 * own_seconds).taken(expression, ["a" * length + "b"], str) == []
+
+
+def test_an_expression_without_an_end_ends_beside_busy_threads(busy_threads):
+    with pytest.raises(ExpressionTooSlow):
+        MatchTime(0.3).taken(compile_expression("(a|aa)+$"), ["a" * 80 + "b"], str)

@@ -23,7 +23,9 @@ from biomaj_download.retry import parse_stop_condition, parse_wait_policy
 from biomaj_download.transfer.answer import Answer
 
 _URL = "http://host/pub/"
-_BOUNDS = Bounds(match_seconds=1)
+#: A bank's expressions may be endless: the more of them are tried, the less time each has.
+MATCH_SECONDS = 0.1
+_BOUNDS = Bounds(match_seconds=MATCH_SECONDS)
 
 
 def _text(data: bytes) -> str:
@@ -66,7 +68,7 @@ def expressions(data: bytes) -> None:
     """A pattern of `remote.files` and, after a newline, a name."""
     pattern, _, name = _text(data).partition("\n")
     with suppress(ValueError):
-        MatchTime(1).taken(compile_expression(pattern), [name], str)
+        MatchTime(MATCH_SECONDS).taken(compile_expression(pattern), [name], str)
 
 
 def rsync_list(data: bytes) -> None:

@@ -33,8 +33,8 @@ class Relay:
             shut(connection)
 
     def close(self) -> None:
-        """End all connections and threads."""
-        self._listener.shutdown(socket.SHUT_RDWR)
+        """End all connections and threads, unless they have ended."""
+        shut(self._listener)
         self.cut()
         for thread in self._threads:
             thread.join()
