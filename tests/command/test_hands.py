@@ -110,10 +110,9 @@ def test_processes_end_with_the_one_that_started_them(sync, bank, faulty_http):
 
 
 def test_a_process_that_is_killed_is_told(sync, bank, faulty_http):
+    halting, whole = Answer(body=CONTENT, stall_after=3), Answer(body=CONTENT)
     for number in range(20):
-        faulty_http.add(
-            f"/bank/{number}.dat", Answer(body=CONTENT, stall_after=3), Answer(body=CONTENT)
-        )
+        faulty_http.add(f"/bank/{number}.dat", halting, whole)
     process = sync(bank, "-o", "low_speed_time=1")
     wait_until(lambda: len(children_of(process.pid)) == 2)
 
