@@ -26,6 +26,7 @@ docs:  ## Build the documentation into site/; whatever is wrong in it is an erro
 lint:  ## Check style
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/bandit -q -r biomaj_download bin gunicorn_conf.py
 
 types:  ## Check types
 	.venv/bin/mypy --strict biomaj_download

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging.config
-from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import Flask
@@ -18,6 +17,7 @@ from biomaj_download.broker.opening import open_broker, open_dead_letters, open_
 from biomaj_download.health import Check
 from biomaj_download.metrics import Metrics
 from biomaj_download.page import page_routes
+from biomaj_download.probes import Probed
 from biomaj_download.rest.access import Access
 from biomaj_download.rest.change_routes import operation_routes, session_routes
 from biomaj_download.rest.dead_routes import dead_routes
@@ -50,12 +50,12 @@ def create_app(
     store: Store | None = None,
     broker: Broker | None = None,
     activity: Activity | None = None,
-    checks: Mapping[str, Check] | None = None,
+    probed: Probed | None = None,
     metrics: Metrics | None = None,
 ) -> Flask:
     """Return the web application; what is None is what the settings name.
 
-    `checks`: what must be fine in a process that also does the work. The web alone needs the store:
+    `probed`: what must be fine in a process that also does the work. The web alone needs the store:
     who asks for progress does not care for the broker. `metrics`: what `/metrics` shows; None: what
     consumers report.
 
@@ -71,10 +71,9 @@ def create_app(
     monitor = Monitor(activity, gauge)
     streams = Streams(Seats(STREAMS))
     app.extensions.update(streams=streams, gauge=gauge)
+    alone = Probed(life={}, work={"store": Check(store.ping)})
     for routes in (
-        health_routes(
-            checks or {"store": Check(store.ping)}, {} if checks else {"broker": Check(gauge.check)}
-        ),
+        health_routes(probed or alone, {} if probed else {"broker": Check(gauge.check)}),
         metric_routes(metrics or Metrics(CollectorRegistry())),
         old_session_routes(store, activity, Seats(LONG_POLLS)),
         view_routes(monitor, activity),

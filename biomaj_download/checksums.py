@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from xml.etree.ElementTree import ParseError
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
+from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
 #: Algorithms, weakest first. `sum` is BSD's 16 bit checksum with the number of KiB: `36979:1`.
 ALGORITHMS = ("sum", "md5", "sha1", "sha224", "sha256", "sha384", "sha512")

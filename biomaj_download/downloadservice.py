@@ -25,7 +25,7 @@ from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import ConfigError, DownloadError
 from biomaj_download.events import EventTeller
 from biomaj_download.exporter import serve_metrics
-from biomaj_download.health import Check, look
+from biomaj_download.health import look
 from biomaj_download.job import Job, Kind
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import job_of
@@ -33,7 +33,7 @@ from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.observer import Observer, Observers
 from biomaj_download.outbox import Outbox
 from biomaj_download.permissions import set_umask
-from biomaj_download.probes import life_checks, work_checks
+from biomaj_download.probes import Probed, life_checks, work_checks
 from biomaj_download.publish import sync_directories
 from biomaj_download.reporting import Reporter
 from biomaj_download.settings import Settings, load_settings
@@ -112,6 +112,7 @@ class DownloadService:
             reserve_bytes=self.settings.storage.reserve_bytes,
             storage_roots=[root.resolve() for root in self.settings.storage.roots],
             local_roots=[root.resolve() for root in self.settings.local.roots],
+            ssh_hosts_root=self.settings.storage.state_folder(),
             max_deliveries=self.settings.worker.max_deliveries,
             message_limits=self.settings.message,
             observe=self._observer,
@@ -177,15 +178,16 @@ class DownloadService:
         """Serve figures of our own and answer probes, where that is configured."""
         if self._metrics is None or not self.settings.metrics.listen:
             return
-        life, work = life_checks(self._beats), self.checks()
+        life, work = self.probed()
         probes = {"/healthz": lambda: look(life), "/readyz": lambda: look(work)}
         stop = serve_metrics(self._metrics, self.settings.metrics.listen, probes)
         self._on_close.callback(stop)
 
-    def checks(self) -> dict[str, Check]:
-        """Return what must be fine for messages to be worked on."""
-        return work_checks(
-            self._beats, self._store, self.settings.storage, lambda: self._is_stopping
+    def probed(self) -> Probed:
+        """Return what must be fine for the consumer to live, and for messages to be worked on."""
+        return Probed(
+            life_checks(self._beats),
+            work_checks(self._beats, self._store, self.settings.storage, lambda: self._is_stopping),
         )
 
     def warn_of_open_doors(self) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger("biomaj.download.health")
 #: Probes give up after a second by default (Kubernetes: timeoutSeconds).
 ANSWER_SECONDS = 0.8
 FINE = "ok"
-NOT_READY = "not ready"
+FAILING = "failing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Health:
 
     @property
     def status(self) -> str:
-        """Return FINE or NOT_READY."""
-        return FINE if self.is_fine else NOT_READY
+        """Return FINE or FAILING."""
+        return FINE if self.is_fine else FAILING
 
 
 class Check:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from biomaj_download.beats import Beats
 from biomaj_download.disk import check_room, check_writable
@@ -13,6 +14,13 @@ from biomaj_download.store.base import Store
 
 #: A process whose loop has not turned for so long does not live.
 HANGS_SECONDS = 60
+
+
+class Probed(NamedTuple):
+    """What must be fine for a process to live, and what for it to be ready to work."""
+
+    life: Mapping[str, Check]
+    work: Mapping[str, Check]
 
 
 def life_checks(beats: Beats) -> dict[str, Check]:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
+from waitress.task import ErrorTask
 
 from biomaj_download.biomaj_download_web import LONGEST_BODY_BYTES, close_app, create_app
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.downloadservice import DownloadService
 from biomaj_download.metrics import ConsumerMetrics
+from biomaj_download.rest.headers import HEADERS
 from biomaj_download.settings import BrokerSettings, Settings, StoreSettings
 from biomaj_download.store.opening import open_activity, open_store
 
@@ -34,6 +37,19 @@ def embedded_in(data_dir: Path, settings: Settings) -> Settings:
     )
 
 
+class _Refusal(ErrorTask):
+    """What the web server answers by itself, to what is no request or a body that is too long."""
+
+    def execute(self) -> None:
+        """Answer, with the headers that each answer has."""
+        self.response_headers = [*self.response_headers, *HEADERS.items()]
+        super().execute()
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _Refusal
+
+
 class EmbeddedService:
     """A service without a server; `run` is called once, `stop` from a signal handler at will."""
 
@@ -51,7 +67,7 @@ class EmbeddedService:
             store=store,
             broker=broker,
             activity=self._activity,
-            checks=self._service.checks(),
+            probed=self._service.probed(),
             metrics=metrics,
         )
         self._sockets: dict[int, Any] = {}  # of the web server, by descriptor
@@ -68,6 +84,7 @@ class EmbeddedService:
                 clear_untrusted_proxy_headers=False,
             ),
         )
+        self._server.channel_class = _Channel
         self.url = f"http://{host}:{self._server.effective_port}"
 
     def run(self, *, on_turn: Callable[[], object] = lambda: None) -> None:

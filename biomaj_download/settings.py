@@ -195,7 +195,9 @@ class WebSettings(Section):
     """The web interface, as it listens and as others reach it.
 
     `token` unset: what changes something, beyond the routes of biomaj-download 3, is for this
-    machine alone. `token_file` holds one, where `token` is unset.
+    machine alone. `token_file` holds one, where `token` is unset. `host_names`: others that people
+    reach it by; without a token nothing is shown by a name that is not known, is no address and
+    has a dot.
     """
 
     debug: bool = False
@@ -206,6 +208,7 @@ class WebSettings(Section):
     token: SecretStr | None = None
     token_file: Path | None = None
     token_for_old_routes: bool = False
+    host_names: tuple[str, ...] = ()
 
 
 class EventsSettings(Section):

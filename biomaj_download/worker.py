@@ -66,6 +66,7 @@ class Worker:
         reserve_bytes: int = StorageSettings().reserve_bytes,
         storage_roots: Sequence[Path] = (),
         local_roots: Sequence[Path] = (),
+        ssh_hosts_root: Path | None = None,
         max_deliveries: int = WorkerSettings().max_deliveries,
         message_limits: MessageSettings = LIMITS,
         tell: Callable[[Callable[[], Sequence[Message]]], Teller] = lambda _held: Teller(),
@@ -80,6 +81,7 @@ class Worker:
         self._reserve_bytes = reserve_bytes
         self._storage_roots = storage_roots
         self._local_roots = local_roots
+        self._ssh_hosts_root = ssh_hosts_root
         self._stopping = threading.Event()
         self._watch = Watch(store)
         self._teller = tell(self._watch.held)
@@ -188,6 +190,7 @@ class Worker:
                 downloader.reserve_bytes = self._reserve_bytes
                 downloader.storage_roots = self._storage_roots
                 downloader.local_roots = self._local_roots
+                downloader.ssh_hosts_root = self._ssh_hosts_root
                 downloader.observer = observer
                 if message is not None:
                     self._watch.begin(message, downloader.cancellation)

@@ -89,6 +89,7 @@ def test_every_value_can_be_set_by_the_environment(load, name, tmp_path, monkeyp
         "endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
         "fsync": ("false", False),
         "host_connections": ("{ftp.example.org: 1}", {"ftp.example.org": 1}),
+        "host_names": ("[a.example.org]", ("a.example.org",)),
         "listen": ("[::1]:9108", "[::1]:9108"),
         "one_core_each": ("false", False),
         "log_config": ("{version: 1}", {"version": 1}),

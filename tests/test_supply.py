@@ -29,3 +29,13 @@ def test_each_locked_release_has_hashes_and_nothing_says_where_it_came_from():
     assert len(re.findall("^[^# ].*==", LOCK, re.MULTILINE)) == len(ENTRY.findall(LOCK))
     assert "://" not in LOCK
     assert re.search("^--", LOCK, re.MULTILINE) is None
+
+
+def test_the_image_has_the_python_that_the_lock_was_made_with():
+    images = re.findall(
+        r"^FROM \S+/python:([\d.]+)-", (ROOT / "Containerfile").read_text(), re.MULTILINE
+    )
+    made_with = re.findall(r"by pip-compile with Python ([\d.]+)$", LOCK, re.MULTILINE)
+
+    assert set(images) == set(made_with)
+    assert len(images) == 2

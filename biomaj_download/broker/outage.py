@@ -40,7 +40,7 @@ class Outage:
             )
         wait_seconds = self._wait_seconds
         self._wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
-        return wait_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads reconnects, no secret
+        return wait_seconds * random.uniform(0.5, 1)  # nosec B311 # noqa: S311 - no secret
 
     def over(self) -> None:
         """Take note that the broker works."""

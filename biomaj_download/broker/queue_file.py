@@ -51,10 +51,11 @@ BUSY_TIMEOUT_SECONDS = 30
 
 
 WAITING = "SELECT id FROM messages WHERE seat IS NULL ORDER BY id LIMIT ?"
-CLAIM = f"""
-UPDATE messages SET seat = ?, deliveries = deliveries + 1 WHERE id IN ({WAITING})
+CLAIM = """
+UPDATE messages SET seat = ?, deliveries = deliveries + 1
+WHERE id IN (SELECT id FROM messages WHERE seat IS NULL ORDER BY id LIMIT ?)
 RETURNING id, message_id, body, deliveries, requeued
-"""  # noqa: S608 - of constants only
+"""
 
 
 class Claimed(NamedTuple):
@@ -68,7 +69,10 @@ class Claimed(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """A dead letter as the file keeps it; `deliveries` and `requeued` as it was claimed."""
+    """A dead letter as the file keeps it; `deliveries` and `requeued` as it was claimed.
+
+    `QueueFile.dead` reads the columns in this order.
+    """
 
     letter_id: str
     reason: str
@@ -196,8 +200,10 @@ class QueueFile:
 
     def dead(self) -> Iterator[Dead]:
         """Read the dead letters, the oldest first."""
-        columns = ", ".join(Dead._fields)
-        rows = self._connection.execute(f"SELECT {columns} FROM dead ORDER BY id")  # noqa: S608 - names of ours
+        rows = self._connection.execute(
+            "SELECT letter_id, reason, body, message_id, died_at, deliveries, requeued FROM dead"
+            " ORDER BY id"
+        )
         return (Dead(*row) for row in rows)
 
     def revive(self, letter_id: str) -> None:

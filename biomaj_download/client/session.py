@@ -21,7 +21,7 @@ from biomaj_download.errors import ServiceError, mapped
 from biomaj_download.store.base import Progress
 
 #: Names the token of a service that wants one for its old routes, too (`web.token_for_old_routes`).
-TOKEN_VARIABLE = "BIOMAJ_WEB_TOKEN"  # noqa: S105 - no token, but where one is
+TOKEN_VARIABLE = "BIOMAJ_WEB_TOKEN"  # nosec B105 # noqa: S105 - no token, but where one is
 
 #: The web interface holds a question about progress for so long, unless progress comes before:
 #: well under the 30 s after which gunicorn and load balancers, as they come, cut a request.

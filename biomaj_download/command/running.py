@@ -54,7 +54,7 @@ def web(config: str | None) -> None:
         load_settings()  # what is wrong is told here, in a line
     words = [sys.executable, "-m", "gunicorn", "-c", _CONFIGURATION, _APPLICATION]
     try:
-        os.execv(sys.executable, words)  # noqa: S606 - no shell, and words of our own
+        os.execv(sys.executable, words)  # nosec B606 # noqa: S606 - words of ours
     except OSError as error:
         click.echo(f"not started: {error}", err=True)
         sys.exit(UNREACHABLE)

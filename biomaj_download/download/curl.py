@@ -340,7 +340,13 @@ class CurlDownload(DownloadInterface):
     def request(
         self, url: str, *, most_seconds: float | None = None, **wanted: Any
     ) -> TransferRequest:
-        """Return a request with this downloader's account, proxy, limits and options."""
+        """Return a request with this downloader's account, proxy, limits and options.
+
+        Raises:
+            AccessDenied: a key would be written where a bank may not write.
+        """
+        if self.curl_protocol == "sftp":
+            self.check_hosts_file()
         limits = [limit for limit in (most_seconds, self._time_limit_seconds) if limit]
         return TransferRequest(
             url=url,

@@ -114,7 +114,8 @@ def _opened(session: Any, path: str) -> Iterator[Any]:
 
     After an error of the connection it is closed on this side alone: the server is not there.
     """
-    source = session.data_objects.open(path, "r").detach()
+    how = {} if session.is_sent_on else {"allow_redirect": False}
+    source = session.data_objects.open(path, "r", **how).detach()
     try:
         yield source
     except (NetworkException, OSError):

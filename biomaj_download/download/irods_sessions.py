@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import ssl
 import threading
 from collections import OrderedDict
@@ -27,9 +28,14 @@ _ENCRYPTION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Whom to log in, where and how; `authorities_file` None: any certificate is taken."""
+    """Whom to log in, where and how; `authorities_file` None: any certificate is taken.
+
+    `address`: what `host` was found to mean, which is connected to; None: the client looks it up,
+    and goes on to other servers of the zone where it is sent there.
+    """
 
     host: str
+    address: str | None = None
     port: int
     zone: str
     user: str
@@ -86,8 +92,8 @@ def _new_session(account: Account) -> Any:
             "client_server_policy": "CS_NEG_REQUIRE",
             "ssl_context": _tls_context(account),
         }
-    return iRODSSession(
-        host=account.host,
+    session = iRODSSession(
+        host=account.address or account.host,
         port=account.port,
         user=account.user,
         password=account.password,
@@ -98,10 +104,40 @@ def _new_session(account: Account) -> Any:
         application_name="biomaj_download",
         **tls,
     )
+    session.is_sent_on = account.address is None
+    return session
+
+
+class _ContextOfHost(ssl.SSLContext):
+    """Wants a certificate for the host that was asked for, whatever address is connected to."""
+
+    host: str
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        """Begin to speak TLS, with that host's name."""
+        return super().wrap_socket(
+            sock,
+            server_side,
+            do_handshake_on_connect,
+            suppress_ragged_eofs,
+            server_hostname and self.host,
+            session,
+        )
 
 
 def _tls_context(account: Account) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=account.authorities_file)
+    context = _ContextOfHost(ssl.PROTOCOL_TLS_CLIENT)
+    context.host = account.host
+    if account.authorities_file is not None:
+        context.load_verify_locations(account.authorities_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = account.checks_host_name and account.authorities_file is not None
     if account.authorities_file is None:

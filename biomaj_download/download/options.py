@@ -216,18 +216,21 @@ CONNECTION_OPTIONS = (
         "never more than the configuration allows.",
     ),
 )
+#: As OpenSSH has it.
+USUAL_HOSTS_FILE = "~/.ssh/known_hosts"
 SSH_OPTIONS = (
     Option(
         "ssh_hosts_file",
         parse_path,
-        default="~/.ssh/known_hosts",
+        default=USUAL_HOSTS_FILE,
         help="File with the keys of the SSH servers that are trusted.",
     ),
     Option(
         "ssh_new_host",
         one_of("reject", "accept", "add"),
         default="reject",
-        help="What to do with an SSH server whose key is not known; another key is always refused.",
+        help="What to do with an SSH server whose key is not known; another key is always refused. "
+        "A service adds to the usual file alone, or to one below `storage.state_dir`.",
     ),
     Option(
         "ssh_key_file",

@@ -13,12 +13,12 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, ClassVar
-from xml.etree.ElementTree import ParseError
 
+from defusedxml.ElementTree import ParseError
 from irods.exception import (
     CAT_INVALID_AUTHENTICATION,
     CAT_INVALID_USER,
@@ -207,7 +207,7 @@ class IRODSDownload(DownloadInterface):
             DownloadError: the server, or the way there, failed.
         """
         account = self._account()
-        checked_address(shared.settings(), account.host)  # its library looks it up again
+        account = replace(account, address=checked_address(shared.settings(), account.host))
         host = f"irods://{account.host}:{account.port}"
         with shared.turn(host, self.cancellation, max_connections=self._values["max_connections"]):
             try:

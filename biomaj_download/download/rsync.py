@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
+import subprocess  # nosec B404 # programs are started by their words, without a shell
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -230,8 +230,12 @@ class RSYNCDownload(DownloadInterface):
         if there is not None:
             alias = f"[{name}]:{port}" if port not in ("", "22") else name
             options += [f"HostName={there}", f"HostKeyAlias={alias}"]
+        self.check_hosts_file()
         hosts_file = self._values["ssh_hosts_file"]
-        policy = self._values["ssh_new_host"] if "ssh_new_host" in self.options else None
+        # A bank's file is written to by order of the bank alone: ssh_config might say so, too.
+        is_banks = self.ssh_hosts_root is not None and "ssh_hosts_file" in self.options
+        is_told = is_banks or "ssh_new_host" in self.options
+        policy = self._values["ssh_new_host"] if is_told else None
         if policy == "accept":
             # The known keys are read as the system's, and a new one is written nowhere.
             options += [f"GlobalKnownHostsFile={hosts_file}", "UserKnownHostsFile=/dev/null"]
@@ -270,7 +274,7 @@ class RSYNCDownload(DownloadInterface):
         ):
             try:
                 with any_core():
-                    process = subprocess.Popen(  # noqa: S603  # words of ours; names by its input
+                    process = subprocess.Popen(  # nosec B603 # noqa: S603 - names by its input
                         command,
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,

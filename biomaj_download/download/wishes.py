@@ -18,9 +18,12 @@ from biomaj_download.download.options import (
     CHECKSUM_OPTIONS,
     RETRY_OPTIONS,
     UNPACKING_OPTIONS,
+    USUAL_HOSTS_FILE,
     Option,
+    parse_path,
     read_options,
 )
+from biomaj_download.errors import AccessDenied
 from biomaj_download.job import RemoteFile
 from biomaj_download.meter import Meter
 from biomaj_download.observer import Observer
@@ -77,6 +80,8 @@ class Wishes:
         self.storage_roots: Sequence[Path] = ()
         #: Directories, resolved, below which files of this host may be read; none: anywhere.
         self.local_roots: Sequence[Path] = ()
+        #: Below which a bank may name a file for the keys of new SSH servers; None: anywhere.
+        self.ssh_hosts_root: Path | None = None
         #: Where files were published whose names may still be lost in a power cut.
         self.changed_directories: set[Path] = set()
         self.options: dict[str, Any] = {}
@@ -187,6 +192,22 @@ class Wishes:
     def _read_texts(cls, given: frozenset[tuple[str, str]]) -> Mapping[str, Any]:
         """Read options as they come in messages: a bank's thousands all bring the same."""
         return read_options(cls.OPTIONS, dict(given))
+
+    def check_hosts_file(self) -> None:
+        """See that no key of an SSH server is written where a bank may not write.
+
+        Raises:
+            AccessDenied: it would be.
+        """
+        root, file = self.ssh_hosts_root, self._values["ssh_hosts_file"]
+        if root is None or self._values["ssh_new_host"] != "add":
+            return
+        is_usual = file == parse_path(USUAL_HOSTS_FILE)
+        if not is_usual and not file.resolve().is_relative_to(root.resolve()):
+            raise AccessDenied(
+                f"ssh_new_host=add: expected as ssh_hosts_file {USUAL_HOSTS_FILE} or one below "
+                f"{root}, got {file}"
+            )
 
     def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
         """Replace the files to download."""

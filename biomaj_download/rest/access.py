@@ -3,14 +3,17 @@
 A token travels in a header that browsers add to nothing by themselves, and there is no cookie: a
 page of another site cannot speak with anybody's rights. Without a token this machine alone may
 change things; so that a page in a browser on it cannot, requests that a browser marks as another
-site's are refused, and so are those for a host's name that is none of this machine's (a name that
-an attacker's name server points here).
+site's are refused, and so are those for a host's name that is none of this machine's: a name that
+an attacker's name server points here makes of this service a part of the attacker's site. For the
+same reason nobody is shown anything by a name that the service does not know as its own. The old
+routes answer by any name, as ever; whoever has no session's id learns little from them.
 """
 
 from __future__ import annotations
 
 import hmac
-from ipaddress import ip_address
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from flask import Flask, request
@@ -39,6 +42,7 @@ class Access:
 
     def __init__(self, settings: WebSettings) -> None:
         self._token = _token(settings)
+        self._names = _own_names(settings)
         self._guards_old = settings.token_for_old_routes
         if self._guards_old and self._token is None:
             raise ConfigError("web.token_for_old_routes: expected a web.token too, there is none")
@@ -62,10 +66,22 @@ class Access:
             return
         if self._token is not None:
             self._check_token(self._token)
+        elif not self._is_own_name(_asked_host()):
+            raise Forbidden(
+                f"the service does not know {_asked_host()!r} as a name of its own: set"
+                " web.host_names, or a web.token"
+            )
         elif kind is Kind.CHANGING and not _is_from_here():
             raise Forbidden("without web.token in the settings, only this machine may change this")
         if kind is Kind.CHANGING and _is_of_another_site():
             raise Forbidden("a page of another site may not change this")
+
+    def _is_own_name(self, host: str) -> bool:
+        """Say whether nobody's name server can have made this a name of ours.
+
+        An address is looked up nowhere, and no public name is without a dot.
+        """
+        return "." not in host or host in self._names or _address_of(host) is not None
 
     def _check_token(self, token: bytes) -> None:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -93,10 +109,27 @@ def _token(settings: WebSettings) -> bytes | None:
     return token.encode()
 
 
+def _own_names(settings: WebSettings) -> frozenset[str]:
+    """Return the names that the settings, and the host, know this service by."""
+    urls = (settings.local_endpoint, settings.local_endpoint_download)
+    names = [
+        *settings.host_names,
+        settings.hostname or "",
+        socket.gethostname(),
+        *(_parsed(url).hostname or "" for url in urls if url),
+    ]
+    return frozenset(name.lower().removesuffix(".") for name in names)
+
+
+def _asked_host() -> str:
+    """Return the host that the request is for, without its port; empty: it is none."""
+    return (_parsed(f"//{request.host}").hostname or "").removesuffix(".")
+
+
 def _is_from_here() -> bool:
     if any(name in request.headers for name in _FORWARDED):
         return False
-    host = _parsed(f"//{request.host}").hostname or ""
+    host = _asked_host()
     return _is_loopback(request.remote_addr or "") and (host == "localhost" or _is_loopback(host))
 
 
@@ -108,13 +141,18 @@ def _parsed(address: str) -> SplitResult:
         return urlsplit("")
 
 
-def _is_loopback(address: str) -> bool:
+def _address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is; None: it is a name."""
     try:
-        parsed = ip_address(address)
+        return ip_address(host)
     except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address_of(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped is not None and mapped.is_loopback
 
 
 def _is_of_another_site() -> bool:

@@ -7,13 +7,14 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
-from biomaj_download.health import FINE, Check, look
+from biomaj_download.health import Check, Health, look
+from biomaj_download.probes import Probed
 from biomaj_download.rest import shapes
 from biomaj_download.rest.answers import told
 from biomaj_download.rest.describing import Description, Kind, described
 
 
-def health_routes(needed: Mapping[str, Check], others: Mapping[str, Check]) -> Blueprint:
+def health_routes(probed: Probed, others: Mapping[str, Check]) -> Blueprint:
     """Return the ping and the probes; `others` are told of, and the service does without."""
     routes = Blueprint("health", __name__)
 
@@ -24,24 +25,31 @@ def health_routes(needed: Mapping[str, Check], others: Mapping[str, Check]) -> B
 
     @routes.get("/healthz")
     @described(
-        Description(summary="Say that the process lives.", kind=Kind.OPEN, answers=shapes.Status)
+        Description(
+            summary="Say whether the process lives; 503: it is to be started anew.",
+            kind=Kind.OPEN,
+            answers=shapes.Probe,
+        )
     )
     def healthy() -> Response:
-        return jsonify({"status": FINE})
+        return _answer(look(probed.life))
 
     @routes.get("/readyz")
     @described(
         Description(
             summary="Say whether the service can work; 503: what it needs is away.",
             kind=Kind.OPEN,
-            answers=shapes.Readiness,
+            answers=shapes.Probe,
         )
     )
     def ready() -> Response:
-        health = look(needed, others)
-        answer = told(shapes.Readiness(status=health.status, checks=dict(health.checks)))
-        if not health.is_fine:
-            answer.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return answer
+        return _answer(look(probed.work, others))
 
     return routes
+
+
+def _answer(health: Health) -> Response:
+    answer = told(shapes.Probe(status=health.status, checks=dict(health.checks)))
+    if not health.is_fine:
+        answer.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return answer

@@ -23,15 +23,10 @@ class Said(Shown):
     msg: str
 
 
-class Status(Shown):
-    """The state of a probe."""
-
-    status: str
-
-
-class Readiness(Status):
+class Probe(Shown):
     """The state of a probe; each check is `ok`, or says what is wrong."""
 
+    status: str
     checks: dict[str, str]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
+import subprocess  # nosec B404 # a program is started by its words, without a shell
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,8 @@ def bsd_sum(path: Path) -> str:
     limit_seconds = _SUM_SECONDS_PER_GIB * (1 + path.stat().st_size // _GIB)
     with path.open("rb") as file:
         try:
-            done = subprocess.run(
-                ["sum", "-r"],  # noqa: S607  # coreutils, wherever the PATH has them
+            done = subprocess.run(  # nosec B603 B607 # coreutils, wherever the PATH has them
+                ["sum", "-r"],  # noqa: S607 - so
                 stdin=file,
                 capture_output=True,
                 timeout=limit_seconds,

@@ -138,6 +138,19 @@ class ActivityContract:
         assert found("done", "") == ["file5.gz", "file3.gz", "file1.gz", "file0.gz"]
         assert found(None, "timed out") == ["file2.gz"]
         assert found("failed", "FILE4") == ["file4.gz"]
+        assert found("failed", "bank") == []
+
+    @pytest.mark.parametrize("text", ['a "b" c', "a\\b", "a\tb", "Größe", "生物", "\u2028"])
+    def test_any_text_of_an_error_is_found_in_any_case(self, activity, session, text):
+        files = [ended(session, 1, f"1: {text}!"), ended(session, 2, "2: other")]
+        activity.tell(pulse(), files, {})
+
+        page = activity.files(
+            "bank", session, state="failed", search=text.swapcase(), offset=0, limit=10
+        )
+        everywhere = activity.errors(bank=None, search=text, offset=0, limit=10)
+
+        assert names(page.files) == names(everywhere.files) == ["file1.gz"]
 
     def test_errors_are_found_in_all_sessions(self, activity, store, session):
         other = store.create_session("bank")

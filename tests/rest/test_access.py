@@ -98,6 +98,49 @@ def test_a_token_lets_others_change_things_but_no_page_of_another_site(make_app,
 
 
 @pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:5000", 200),
+        ("192.0.2.1", 200),
+        ("[2001:db8::1]:5000", 200),
+        ("localhost", 200),
+        ("web:5000", 200),
+        ("Downloads.example.org:443", 200),
+        ("downloads.example.org.", 200),
+        ("here.example.org", 200),
+        ("endpoint.example.org", 200),
+        ("attacker.example:5000", 403),  # whose name server points here
+        ("downloads.example.org.attacker.example", 403),
+        ("127.0.0.1.attacker.example", 403),
+        ("[::1", 200),
+    ],
+)
+def test_without_a_token_nothing_is_shown_by_a_name_of_another(make_app, host, status):
+    client = make_app(
+        host_names=["downloads.example.org"],
+        hostname="here.example.org",
+        local_endpoint="http://endpoint.example.org:5000",
+    ).test_client()
+    headers = {"Host": host}
+
+    answers = [client.get(f"{BASE}/{path}", headers=headers) for path in ("overview", "dead")]
+
+    assert [answer.status_code for answer in answers] == [status] * 2
+    assert client.post(f"{BASE}/session/bank", headers=headers).status_code == 200
+    assert client.get("/healthz", headers=headers).status_code == 200
+    if status == 403:
+        assert "web.host_names" in answers[0].json["detail"]
+
+
+def test_with_a_token_the_name_does_not_matter(make_app):
+    client = make_app(token=TOKEN).test_client()
+
+    answer = client.get(f"{BASE}/overview", headers={**RIGHT, "Host": "any.example"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
     "path", [f"{BASE}", f"{BASE}/overview", "/nowhere", f"{BASE}/sessions/b/s"]
 )
 def test_every_answer_has_the_headers_of_safety(client, path):

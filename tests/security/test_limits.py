@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -32,6 +30,7 @@ from biomaj_download.retry import parse_stop_condition, parse_wait_policy
 from biomaj_download.settings import MessageSettings, TransferSettings
 from biomaj_download.transfer import shared
 from tests.contract.downloader import ONCE
+from tests.security.evil import evil_server
 from tests.servers.faulty_http import Answer
 
 EVIL_EXPRESSION = "(a|aa)+$"
@@ -148,27 +147,6 @@ def test_a_survey_counts_what_the_schema_repeats(operation):
     # type, download; bank, session, local_dir, remote_file; its file, protocol, server, directory,
     # and two patterns
     assert found.records == 12
-
-
-@contextmanager
-def evil_server(talk):
-    """Serve one way of talking to a client, which is given its connection."""
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self):
-            with suppress(OSError):  # the client has had enough
-                talk(self.request)
-
-    class Server(socketserver.ThreadingTCPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
 
 
 def http_lister(server: str, patterns: HttpPatterns | None = None) -> CurlDownload:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext, suppress
 
 import pytest
 
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.direct import DirectHTTPDownload
+from biomaj_download.download.irods_sessions import sessions
 from biomaj_download.download.protocolirods import IRODSDownload
 from biomaj_download.download.rsync import RSYNCDownload
-from biomaj_download.errors import AccessDenied, DownloadError
+from biomaj_download.errors import AccessDenied, ConnectFailed, DownloadError, UntrustedPeer
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import guard_of
 from tests.contract.downloader import ONCE
 from tests.servers.faulty_http import Answer, FaultyHttpServer
+from tests.servers.irods import IrodsServer
+from tests.servers.nginx import NginxServer
 from tests.servers.proxy import RecordingProxy
 from tests.servers.pyftpd import PyftpdServer
 from tests.servers.tls import issue_certificate
+from tests.servers.vsftpd import Tls, VsftpdServer
 
 SECRET = "planted-secret"
 
@@ -147,6 +150,66 @@ def test_no_protocol_connects_to_a_denied_address(tmp_path, kind):
             listener.accept()
 
 
+@pytest.fixture
+def named(monkeypatch):
+    """Have a name mean one address after the other; the last one stays (DNS rebinding)."""
+    real = socket.getaddrinfo
+
+    def named(name: str, *addresses: str) -> None:
+        left = list(addresses)
+
+        def look_up(host, *where, **how):
+            if host == name:
+                host = left.pop(0) if len(left) > 1 else left[0]
+            return real(host, *where, **how)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    return named
+
+
+@pytest.fixture
+def deny() -> Iterator[Callable[[str], None]]:
+    """Deny one address alone."""
+    before = shared.settings()
+    yield lambda address: shared.set_up(TransferSettings(denied_networks=(f"{address}/32",)))
+    shared.set_up(before)
+
+
+def by_irods(server: IrodsServer, host: str) -> IRODSDownload:
+    downloader = IRODSDownload(host, server.home)
+    downloader.set_options(ONCE)
+    downloader.set_param(
+        {"user": server.user, "password": server.password, "port": str(server.port)}
+    )
+    return downloader
+
+
+def test_irods_connects_to_the_address_that_was_looked_at(named, deny):
+    deny("127.0.0.1")
+    named("irods.example.org", "::1", "127.0.0.1")
+    with IrodsServer() as server, pytest.raises(ConnectFailed):
+        by_irods(server, "irods.example.org").list()
+
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("name", ["irods.example.org", "other.example.org"])
+def test_irods_wants_the_certificate_of_the_name_not_of_the_address(named, deny, tmp_path, name):
+    deny("127.0.0.2")
+    named("irods.example.org", "127.0.0.1")
+    certificate = issue_certificate(tmp_path, name, "127.0.0.1")
+    with IrodsServer(tls=certificate) as server:
+        downloader = by_irods(server, "irods.example.org")
+        downloader.set_options({"irods_tls": "true", "ssl_server_cert": str(server.ca_file)})
+        refused = pytest.raises(UntrustedPeer) if name.startswith("other") else nullcontext()
+        with refused:
+            downloader.list()
+        sessions.close()
+
+    assert server.connections > 0
+
+
 def test_an_allowed_network_is_connected_to_all_the_same(faulty_http, tmp_path):
     before = shared.settings()
     shared.set_up(
@@ -209,33 +272,45 @@ def test_what_is_not_on_the_public_internet_is_private(address):
     assert guard.refusal("2001:4860:4860::8888") is None
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
-def test_tls_1_1_is_not_spoken(tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate = issue_certificate(tmp_path, "127.0.0.1")
-    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+def highest_tls(host: str, port: int, *, explicit: bool) -> str | None:
+    """Return the TLS version that a server speaks with who would speak any."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    failures: list[str] = []
+    with socket.create_connection((host, port), timeout=10) as plain:
+        if explicit:
+            plain.recv(4096)
+            plain.sendall(b"AUTH TLS\r\n")
+            plain.recv(4096)
+        with context.wrap_socket(plain) as connection:
+            return connection.version()
 
-    def serve() -> None:
-        with suppress(OSError):
-            connection, _ = listener.accept()
-            try:
-                context.wrap_socket(connection, server_side=True).close()
-            except ssl.SSLError as error:
-                failures.append(str(error.reason))
-            finally:
-                connection.close()
 
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        server = threading.Thread(target=serve)
-        server.start()
-        downloader = CurlDownload("https", f"127.0.0.1:{listener.getsockname()[1]}", "/")
-        downloader.set_options({**ONCE, "ssl_verifypeer": "false", "ssl_verifyhost": "false"})
-        downloader.set_files_to_download(["a.dat"])
-        with pytest.raises(DownloadError):
-            downloader.download(str(tmp_path / "home"))
-        server.join()
+@pytest.fixture(params=["nginx", Tls.IMPLICIT, Tls.EXPLICIT])
+def old_server(request):
+    """A server of TLS 1.1, and of nothing newer; and who asks it."""
+    if request.param == "nginx":
+        with NginxServer(only_old_tls=True) as web:
+            yield web, web.https_port, CurlDownload("https", f"{web.host}:{web.https_port}", "/")
+        return
+    with VsftpdServer(request.param, only_old_tls=True) as server:
+        downloader = CurlDownload("ftps", f"{server.host}:{server.port}", "/")
+        downloader.set_options({"ftp_tls": request.param.value})
+        yield server, server.port, downloader
 
-    assert failures == ["UNSUPPORTED_PROTOCOL"]
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+def test_tls_1_1_is_not_spoken(old_server, tmp_path):
+    server, port, downloader = old_server
+    (server.root / "a.dat").write_bytes(b"data")
+    explicit = getattr(server, "tls", None) is Tls.EXPLICIT
+    assert highest_tls(server.host, port, explicit=explicit) == "TLSv1.1"
+    options = {"verify": "off", "ssl_server_cert": str(server.ca_file)}
+    downloader.set_options({**ONCE, **options})
+    downloader.set_files_to_download(["a.dat"])
+
+    with pytest.raises(ConnectFailed, match=r"(?i)protocol.version|unsupported.protocol"):
+        downloader.download(str(tmp_path / "home"))
+
+    assert not (tmp_path / "home" / "a.dat").exists()

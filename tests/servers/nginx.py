@@ -33,6 +33,7 @@ http {{
     listen {other_host}:{https_port} ssl http2;
     ssl_certificate {tls.cert_file};
     ssl_certificate_key {tls.key_file};
+    {versions}
     root {root};
     autoindex on;
     location /private/ {{
@@ -47,11 +48,14 @@ http {{
 """
 
 
+OLD_TLS = "ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;"
+
+
 class NginxServer(Server):
     """nginx; `root` is its documents, which `/rounded/` and `/json/` list in other ways.
 
     `/private/` wants `user` and `password`. `access_log`: `connection method path status protocol`
-    a line.
+    a line. `only_old_tls`: TLS 1.1 and nothing newer.
     """
 
     program = "nginx"
@@ -61,7 +65,7 @@ class NginxServer(Server):
     user = "biomaj"
     password = "web-secret"
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_old_tls: bool = False) -> None:
         super().__init__()
         self.https_port = free_port()
         self.root = self.folder / "root"
@@ -80,6 +84,7 @@ class NginxServer(Server):
                 port=self.port,
                 https_port=self.https_port,
                 tls=certificate,
+                versions=OLD_TLS if only_old_tls else "",
                 root=self.root,
             )
         )

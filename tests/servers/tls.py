@@ -7,6 +7,19 @@ from pathlib import Path
 
 import trustme
 
+#: For a server program that has no words of its own for it (OPENSSL_CONF): TLS 1.1, nothing newer.
+OLD_TLS = """\
+openssl_conf = all
+[all]
+ssl_conf = parts
+[parts]
+system_default = old
+[old]
+MinProtocol = TLSv1.1
+MaxProtocol = TLSv1.1
+CipherString = ALL:@SECLEVEL=0
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.servers.pam import PamService
 from tests.servers.process import Server
-from tests.servers.tls import issue_certificate
+from tests.servers.tls import OLD_TLS, issue_certificate
 
 CONFIG = """\
 listen=YES
@@ -66,6 +66,7 @@ class VsftpdServer(Server):
     """vsftpd; what lies in `root` must be readable by all. Its listings tell UTC.
 
     `connections_per_address`: it turns away who has so many (421); 0: nobody.
+    `only_old_tls`: TLS 1.1 and nothing newer.
     """
 
     program = "vsftpd"
@@ -75,7 +76,12 @@ class VsftpdServer(Server):
     password = "ftp-secret"
 
     def __init__(
-        self, tls: Tls = Tls.NONE, *, bytes_a_second: int = 0, connections_per_address: int = 0
+        self,
+        tls: Tls = Tls.NONE,
+        *,
+        bytes_a_second: int = 0,
+        connections_per_address: int = 0,
+        only_old_tls: bool = False,
     ) -> None:
         super().__init__()
         self.tls = tls
@@ -92,7 +98,12 @@ class VsftpdServer(Server):
         if tls is not Tls.NONE:
             implicit = "YES" if tls is Tls.IMPLICIT else "NO"
             config += TLS_CONFIG.format(tls=certificate, implicit=implicit)
+            if only_old_tls:
+                config = config.replace("ssl_ciphers=HIGH", "ssl_ciphers=ALL:@SECLEVEL=0")
         (self.folder / "vsftpd.conf").write_text(config)
+        self._openssl_conf = self.folder / "openssl.conf"
+        if only_old_tls:
+            self._openssl_conf.write_text(OLD_TLS)
         pam = PamService(service, self.folder, user=self.user, password=self.password)
         self._on_close.callback(pam.close)
 
@@ -108,6 +119,10 @@ class VsftpdServer(Server):
         for child in _children_of(self._process.pid):
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+    def environment(self) -> dict[str, str]:
+        path = self._openssl_conf
+        return {"OPENSSL_CONF": str(path)} if path.exists() else {}
 
     def command(self) -> list[str]:
         return [self.program_path, str(self.folder / "vsftpd.conf")]
