@@ -84,7 +84,7 @@ TEXTS = st.text(alphabet="aAbB1._- é{}e<\n]", max_size=14)
 
 def spans(found: re.Match[str] | None) -> object:
     """Return what a match says: where it and each of its groups stand."""
-    return found and (found.regs, found.groupdict(), found.lastgroup)
+    return found and (found.regs, found.groupdict())
 
 
 def agree(pattern: str, text: str) -> None:
