@@ -39,7 +39,7 @@ def any_core() -> Iterator[None]:
 
 
 def _take(cores: Iterable[int], thread: int = 0) -> None:
-    """Have a thread run on these cores; 0: this one. Cores that are gone, and threads, are let be."""
+    """Have a thread run on these cores, if they and it are still there; 0: this thread."""
     with suppress(OSError):
         os.sched_setaffinity(thread, cores)
 
@@ -55,7 +55,7 @@ class OneCore:
     """
 
     def __init__(self, index: int) -> None:
-        global _allowed, _kept  # noqa: PLW0603  # cores are the process's
+        global _allowed, _kept  # cores are the process's
         allowed = sorted(os.sched_getaffinity(0))
         self.core = allowed[index % len(allowed)]
         os.sched_setaffinity(0, {self.core})
@@ -83,7 +83,7 @@ class OneCore:
 
     def move(self, core: int) -> None:
         """Take the threads that keep to our core to another one."""
-        global _kept  # noqa: PLW0603  # as above
+        global _kept
         left, self.core = self.core, core
         _kept = core
         for thread in _threads():
