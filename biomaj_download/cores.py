@@ -83,7 +83,7 @@ class OneCore:
 
     def move(self, core: int) -> None:
         """Take the threads that keep to our core to another one."""
-        global _kept
+        global _kept  # noqa: PLW0603  # as above
         left, self.core = self.core, core
         _kept = core
         for thread in _threads():
