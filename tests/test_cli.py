@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -121,10 +121,12 @@ def serve(tmp_path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]
     """Start the service; return the process and the address of its routes."""
     started = []
 
-    def serve(*words: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
+    def serve(
+        *words: str, under: Sequence[str] = (), **environment: str
+    ) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "biomaj_download.cli"),
+                *(*under, sys.executable, "-m", "biomaj_download.cli"),
                 *("serve", "--port=0", f"--data={tmp_path}", *words),
             ],
             stdout=subprocess.PIPE,
@@ -259,11 +261,17 @@ def test_serve_says_that_nobody_knows_a_name(run, tmp_path):
     assert "no..name: expected an address or a name of this host" in result.stderr
 
 
-def test_serve_listens_at_one_address_of_a_name_that_has_several(serve):
-    _, api = serve("--host=localhost")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file")
+def test_serve_listens_at_one_address_of_a_name_that_has_several(serve, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("::1 several\n127.0.0.1 several\n")
+    mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
 
-    assert api.startswith("http://localhost:")
-    assert requests.get(api, timeout=10).json() == {"msg": "pong"}
+    _, api = serve("--host=several", under=("unshare", "--mount", "sh", "-c", mount, str(hosts)))
+
+    assert api.startswith("http://several:")
+    answer = requests.get(api.replace("several", "127.0.0.1"), timeout=10)
+    assert answer.json() == {"msg": "pong"}
 
 
 def test_serve_says_why_it_cannot_start(run, tmp_path):
