@@ -37,6 +37,7 @@ from biomaj_download.store.activity import (
 from biomaj_download.store.base import Message
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.hosts import Host
+from biomaj_download.transfer.outcome import redact
 
 log = logging.getLogger("biomaj.download.activity")
 
@@ -295,8 +296,8 @@ def _name_of(job: Job) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text that can be stored: a server's file name may be none."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text that can be stored, and shown: a file name may be none, or hold an account."""
+    return redact(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _now() -> datetime:

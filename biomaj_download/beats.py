@@ -8,25 +8,35 @@ from collections.abc import MutableSequence
 
 
 class Beats:
-    """When the loop of each process last turned, by the clock that they share.
+    """When each process started and its loop last turned, by the clock that they share.
 
-    A lock could be lost with a process that dies: they share plain memory.
+    0: it did not. A lock could be lost with a process that dies: they share plain memory.
     """
 
-    def __init__(self, turned_at: MutableSequence[float], connected: MutableSequence[int]) -> None:
+    def __init__(
+        self,
+        started_at: MutableSequence[float],
+        turned_at: MutableSequence[float],
+        connected: MutableSequence[int],
+    ) -> None:
+        self._started_at = started_at
         self._turned_at = turned_at
         self._connected = connected
 
     @classmethod
     def of_one(cls) -> Beats:
         """Return those of a single process."""
-        return cls([0.0], [0])
+        return cls([0.0], [0.0], [0])
 
     @classmethod
     def shared(cls, number: int) -> Beats:
         """Return those of so many processes, which the one that calls forks."""
         context = multiprocessing.get_context("fork")
-        return cls(context.RawArray("d", number), context.RawArray("b", number))
+        return cls(
+            context.RawArray("d", number),
+            context.RawArray("d", number),
+            context.RawArray("b", number),
+        )
 
     def beat(self, index: int, *, is_connected: bool) -> None:
         """Note that a process lives."""
@@ -35,6 +45,7 @@ class Beats:
 
     def forget(self, index: int) -> None:
         """Note that a process starts."""
+        self._started_at[index] = time.monotonic()
         self._turned_at[index] = self._connected[index] = 0
 
     def all_have_begun(self) -> bool:
@@ -46,7 +57,11 @@ class Beats:
         return all(self._connected)
 
     def silent(self, seconds: float) -> dict[int, float]:
-        """Return the processes that have shown nothing for longer, and for how many seconds."""
+        """Return the processes that have shown nothing for longer, and for how many seconds.
+
+        One whose loop has not turned yet is silent since it started.
+        """
         now = time.monotonic()
-        silent = {index: now - at for index, at in enumerate(self._turned_at) if at}
+        shown_at = map(max, self._started_at, self._turned_at)
+        silent = {index: now - at for index, at in enumerate(shown_at) if at}
         return {index: since for index, since in silent.items() if since > seconds}

@@ -77,12 +77,13 @@ def check_writable(folder: Path) -> Path:
     Raises:
         PublishError: it may not.
     """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not there.is_dir():
-        raise disk_error(NotADirectoryError(errno.ENOTDIR, ""), there)
-    if not os.access(there, os.W_OK | os.X_OK):
-        is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
-        raise disk_error(OSError(errno.EROFS if is_read_only else errno.EACCES, ""), there)
+    with on_disk(folder):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise disk_error(NotADirectoryError(errno.ENOTDIR, ""), there)
+        if not os.access(there, os.W_OK | os.X_OK):
+            is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+            raise disk_error(OSError(errno.EROFS if is_read_only else errno.EACCES, ""), there)
     return there
 
 

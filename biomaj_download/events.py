@@ -19,7 +19,6 @@ from biomaj_download.broker.outage import Outage
 from biomaj_download.errors import BrokerError
 from biomaj_download.settings import RabbitmqSettings
 from biomaj_download.store.activity import EndedFile, RunningFile
-from biomaj_download.transfer.outcome import redact
 
 log = logging.getLogger("biomaj.download.events")
 
@@ -109,6 +108,7 @@ class EventTeller:
             log.exception("events dropped number=%d", len(self._waiting))
             self._count("dropped", len(self._waiting))
             self._waiting.clear()
+            self._exchange.close()  # the next events find a new connection
 
     def _publish(self) -> None:
         while number := min(len(self._waiting), BATCH_EVENTS):
@@ -123,6 +123,6 @@ def _event(kind: str, file: RunningFile | EndedFile) -> Event:
     told = file.model_dump(mode="json", exclude={"state"}, exclude_none=True)
     for name in ("name", "error"):
         if name in told:
-            told[name] = redact(told[name])[:LONGEST_TEXT_CHARACTERS]
+            told[name] = told[name][:LONGEST_TEXT_CHARACTERS]
     body = json.dumps({"event": kind, **told}).encode()
     return Event(file.bank, kind, body, is_lasting=kind in (FINISHED, FAILED))

@@ -40,7 +40,8 @@ def serve_metrics(
 ) -> Callable[[], None]:
     """Serve at `listen` (host:port) until what is returned is called; `probes`: by their paths.
 
-    A port that is taken costs the figures and no download: Prometheus tells that they are missing.
+    A port that is taken costs the figures and the probes, and no download: Prometheus tells that
+    the figures are missing, and an orchestrator starts anew what does not answer its probes.
     """
     host, _, port = listen.rpartition(":")
     registry = _Now(metrics)
@@ -73,6 +74,6 @@ def _with_probes(
         status = HTTPStatus.OK if health.is_fine else HTTPStatus.SERVICE_UNAVAILABLE
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
         start_response(f"{status.value} {status.phrase}", headers)
-        return [json.dumps({"status": health.status, "checks": dict(health.checks)}).encode()]
+        return [json.dumps({"status": health.status, "checks": health.shown}).encode()]
 
     return answer

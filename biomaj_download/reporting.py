@@ -15,12 +15,13 @@ from typing import Any
 
 import requests
 
-from biomaj_download.bearer import Bearer
+from biomaj_download.bearer import BearerSession
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job, Kind
 from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.settings import Settings
+from biomaj_download.transfer.outcome import redact
 
 log = logging.getLogger("biomaj.download.reporting")
 
@@ -35,13 +36,16 @@ class Reporter:
     """Collects how files ended; `ended` may be called from any thread.
 
     `metrics`: to count on, instead of telling the web interface.
+
+    Raises:
+        ConfigError: the token cannot be sent.
     """
 
     def __init__(self, settings: Settings, metrics: ConsumerMetrics | None = None) -> None:
         self._metrics = metrics
         endpoint = settings.web.local_endpoint_download or settings.web.local_endpoint
         token = settings.web.token
-        self._token = None if token is None else token.get_secret_value()
+        self._http = BearerSession(None if token is None else token.get_secret_value())
         self._url = f"{endpoint.rstrip('/')}/api/download/metrics" if endpoint else None
         self._entries: deque[dict[str, Any]] = deque(maxlen=MOST_ENTRIES_KEPT)
         self._callbacks: list[Callable[[str, Sequence[FileDict]], object]] = []
@@ -87,23 +91,23 @@ class Reporter:
             self._thread.join()
 
     def _run(self) -> None:
-        with requests.Session() as session:
-            session.auth = Bearer(self._token)
+        with self._http:
             while not self._closing.wait(POST_EVERY_SECONDS):
-                self._post(session)
-            self._post(session)
+                self._post()
+            self._post()
 
-    def _post(self, session: requests.Session) -> None:
+    def _post(self) -> None:
         """Post what is there now: what comes meanwhile has its turn a second later."""
         left = len(self._entries)
         while left:
             batch = [self._entries.popleft() for _ in range(min(left, MOST_ENTRIES_A_POST))]
             left -= len(batch)
             try:
-                answer = session.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)
+                answer = self._http.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)
                 answer.raise_for_status()
-            except requests.RequestException as error:
-                log.warning("metrics not posted entries=%d error=%s", len(batch), error)
+            except (requests.RequestException, ValueError) as error:  # http.client's own, too
+                text = redact(str(error))
+                log.warning("metrics not posted entries=%d error=%s", len(batch), text)
                 return
 
 

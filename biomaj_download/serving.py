@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from waitress.task import ErrorTask
 from biomaj_download.biomaj_download_web import LONGEST_BODY_BYTES, close_app, create_app
 from biomaj_download.broker.opening import open_broker
 from biomaj_download.downloadservice import DownloadService
+from biomaj_download.errors import ConfigError
 from biomaj_download.metrics import ConsumerMetrics
 from biomaj_download.rest.headers import HEADERS
 from biomaj_download.settings import BrokerSettings, Settings, StoreSettings
@@ -50,10 +52,32 @@ class _Channel(HTTPChannel):
     error_task_class = _Refusal
 
 
+def _address_of(host: str) -> str:
+    """Return the address to listen at: a name that has several would make several web servers.
+
+    Raises:
+        ConfigError: the host has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigError(
+            f"{host}: expected an address or a name of this host, got one that nobody knows"
+        ) from error
+    found.sort(key=lambda each: each[0] != socket.AF_INET)
+    return str(found[0][4][0])
+
+
 class EmbeddedService:
-    """A service without a server; `run` is called once, `stop` from a signal handler at will."""
+    """A service without a server; `run` is called once, `stop` from a signal handler at will.
+
+    Raises:
+        ConfigError: `host` is no address and no name of one.
+        OSError: the port is taken, or the address is none of this host.
+    """
 
     def __init__(self, settings: Settings, data_dir: Path, *, host: str, port: int) -> None:
+        address = _address_of(host)
         data_dir.mkdir(parents=True, exist_ok=True)
         embedded = embedded_in(data_dir, settings)
         broker, store = open_broker(embedded), open_store(embedded)
@@ -76,7 +100,7 @@ class EmbeddedService:
             create_server(
                 self._app,
                 map=self._sockets,
-                host=host,
+                host=address,
                 port=port,
                 threads=_WEB_THREADS,
                 max_request_body_size=LONGEST_BODY_BYTES,
@@ -85,7 +109,8 @@ class EmbeddedService:
             ),
         )
         self._server.channel_class = _Channel
-        self.url = f"http://{host}:{self._server.effective_port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._server.effective_port}"
 
     def run(self, *, on_turn: Callable[[], object] = lambda: None) -> None:
         """Serve until `stop`; call `on_turn` often, as long as the workers' loop does not hang."""

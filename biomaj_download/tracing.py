@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import requests
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -29,7 +28,7 @@ from opentelemetry.trace import (
 )
 
 from biomaj_download import __version__
-from biomaj_download.bearer import Bearer
+from biomaj_download.bearer import BearerSession
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job
 from biomaj_download.observer import Observer
@@ -62,8 +61,7 @@ class Tracing:
 
 def otlp_tracing(endpoint: str, *, queue: str) -> Tracing:
     """Return what sends spans to a collector, `http://host:4318`."""
-    session = requests.Session()
-    session.auth = Bearer(None)  # the headers of OTEL_EXPORTER_OTLP_HEADERS are its own
+    session = BearerSession(None)  # the headers of OTEL_EXPORTER_OTLP_HEADERS are its own
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", session=session)
     return Tracing(BatchSpanProcessor(exporter), queue=queue)
 

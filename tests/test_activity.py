@@ -68,7 +68,7 @@ def test_a_job_is_told_of_from_its_beginning_to_its_end(tmp_path, store, activit
     meter.end()
     part.close()
     teller.end("runs", job, [{"name": "a.gz", "size": 10, "download_time": 0.1}], None)
-    teller.end("waits", job, [], Stalled("https://h:443/a.gz: stalled"))
+    teller.end("waits", job, [], Stalled("https://me:s@cret@h:443/a.gz: stalled"))
     teller.close()
 
     assert activity.pulses() == []
@@ -77,6 +77,7 @@ def test_a_job_is_told_of_from_its_beginning_to_its_end(tmp_path, store, activit
         ("failed", "stalled", 0),
         ("done", None, 10),
     ]
+    assert files[0].error == "https://***@h:443/a.gz: stalled"
     assert activity.session("bank", session).received_bytes == 10
     assert sum(activity.speed()) == 10
 

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -121,11 +121,13 @@ def serve(tmp_path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]
     """Start the service; return the process and the address of its routes."""
     started = []
 
-    def serve(**environment: str) -> tuple[subprocess.Popen[str], str]:
+    def serve(
+        *words: str, under: Sequence[str] = (), **environment: str
+    ) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "biomaj_download.cli"),
-                *("serve", "--port=0", f"--data={tmp_path}"),
+                *(*under, sys.executable, "-m", "biomaj_download.cli"),
+                *("serve", "--port=0", f"--data={tmp_path}", *words),
             ],
             stdout=subprocess.PIPE,
             text=True,
@@ -221,11 +223,12 @@ def operation_for(served: str, session: str, local_dir: Path) -> wire.Operation:
     return operation
 
 
-def test_serve_says_that_its_port_is_taken_and_what_helps(nginx, tmp_path):
+def refusal_of_serve(folder: Path, *words: object) -> str:
+    """Return what `serve` says that it cannot start with these words."""
     result = subprocess.run(
         [
             *(sys.executable, "-m", "biomaj_download.cli", "serve"),
-            *("--data", str(tmp_path), "--port", str(nginx.port)),
+            *("--data", str(folder), *map(str, words)),
         ],
         capture_output=True,
         text=True,
@@ -233,8 +236,42 @@ def test_serve_says_that_its_port_is_taken_and_what_helps(nginx, tmp_path):
     )
 
     assert result.returncode == 3
-    assert f"port {nginx.port} of 127.0.0.1 is taken" in result.stderr
-    assert "--port" in result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_serve_says_that_its_port_is_taken_and_what_helps(nginx, tmp_path):
+    told = refusal_of_serve(tmp_path, "--port", nginx.port)
+
+    assert f"port {nginx.port} of 127.0.0.1 is taken" in told
+    assert "--port" in told
+
+
+def test_serve_says_that_an_address_is_not_of_this_host(tmp_path):
+    told = refusal_of_serve(tmp_path, "--host", "192.0.2.1", "--port", 0)
+
+    assert "192.0.2.1 is no address of this host" in told
+    assert "--host" in told
+
+
+def test_serve_says_that_nobody_knows_a_name(run, tmp_path):
+    result = run("serve", "--data", tmp_path, "--port", "0", "--host", "no..name")
+
+    assert result.exit_code == 3
+    assert "no..name: expected an address or a name of this host" in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file")
+def test_serve_listens_at_one_address_of_a_name_that_has_several(serve, tmp_path):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("::1 several\n127.0.0.1 several\n")
+    mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
+
+    _, api = serve("--host=several", under=("unshare", "--mount", "sh", "-c", mount, str(hosts)))
+
+    assert api.startswith("http://several:")
+    answer = requests.get(api.replace("several", "127.0.0.1"), timeout=10)
+    assert answer.json() == {"msg": "pong"}
 
 
 def test_serve_says_why_it_cannot_start(run, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from biomaj_download.disk import check_room, disk_error, on_disk
+from biomaj_download.disk import check_room, check_writable, disk_error, on_disk
 from biomaj_download.errors import DiskFull, PublishError
 
 PATH = Path("/bank/a.gz")
@@ -34,6 +34,16 @@ def test_an_error_names_the_path_what_happened_and_what_helps(error, text):
 
     assert str(found) == text
     assert type(found) is PublishError
+
+
+def test_a_file_server_that_lost_the_folder_is_named(tmp_path, monkeypatch):
+    def lost(*_):
+        raise OSError(errno.ESTALE, "x")
+
+    monkeypatch.setattr(os, "access", lost)
+
+    with pytest.raises(PublishError, match="look after the file server"):
+        check_writable(tmp_path)
 
 
 def test_an_error_of_the_disk_comes_out_as_ours_and_keeps_its_cause():

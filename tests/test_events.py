@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 from prometheus_client import CollectorRegistry
 
 from biomaj_download.broker.exchange import LONGEST_KEY_BYTES, Event
@@ -42,7 +43,7 @@ NOW = datetime.now(timezone.utc)
 class Listener:
     """A queue that is bound to all events of an exchange."""
 
-    def __init__(self, channel: pika.adapters.blocking_connection.BlockingChannel) -> None:
+    def __init__(self, channel: BlockingChannel) -> None:
         self.exchange = f"test-{uuid4()}"
         self._channel = channel
         channel.exchange_declare(self.exchange, "topic", durable=True)
@@ -289,13 +290,33 @@ def test_a_bank_with_a_long_name_has_a_key_that_fits(bank):
     assert re.fullmatch(r"(b+|é+)\.finished", key)
 
 
-def test_a_password_in_an_error_is_not_told(listener, rabbitmq_settings, tell_with):
-    teller, _ = tell_with(rabbitmq_settings, listener.exchange)
+@pytest.mark.parametrize(
+    ("kind", "method", "dropped"),
+    [(pika.BlockingConnection, "process_data_events", 0), (BlockingChannel, "tx_commit", 1)],
+)
+def test_a_fault_of_the_library_costs_a_connection(
+    listener, rabbitmq_settings, tell_with, monkeypatch, kind, method, dropped
+):
+    teller, counted = tell_with(rabbitmq_settings, listener.exchange)
+    has_failed = threading.Event()
 
-    teller.tell([], [], [ended("a", "ftp://me:secret@h/a: refused")])
+    def fail(*_, **__):
+        has_failed.set()
+        raise RuntimeError("a fault")
 
-    ((_, _, event),) = listener.heard(last="failed")
-    assert event["error"] == "ftp://***@h/a: refused"
+    teller.tell([], [], [ended("a")])
+    listener.heard(last="finished")
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, method, fail)
+        if dropped:
+            teller.tell([], [], [ended("b")])
+        assert has_failed.wait(10)
+        for _ in poll(10):
+            if counted["dropped"] == dropped:
+                break
+    teller.tell([], [], [ended("c", "c: lost")])
+
+    assert [event["name"] for _, _, event in listener.heard(last="failed")] == ["c"]
 
 
 def test_the_shown_program_hears_what_came_and_what_failed(

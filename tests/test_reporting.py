@@ -108,6 +108,18 @@ def test_reporter_survives_a_web_interface_that_is_away(job, monkeypatch, caplog
     assert "metrics not posted" in caplog.text
 
 
+def test_a_password_in_the_address_is_not_logged(job, faulty_http, caplog):
+    url = f"http://me:secret@{faulty_http.host}:{faulty_http.port}"
+    reporter = Reporter(Settings(web=WebSettings(local_endpoint=url)))
+
+    reporter.ended(job, [{"size": 3, "download_time": 0.5}], None)
+    reporter.close()
+
+    assert "metrics not posted" in caplog.text
+    assert "404" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_reporter_tells_its_callbacks_bank_and_files(job):
     told = []
     reporter = Reporter(Settings())

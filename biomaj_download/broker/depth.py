@@ -1,7 +1,7 @@
-"""How much is on a broker's queue, and in its dead letters: for people who look on.
+"""How much is on a broker's queue, and in its dead letters: for people who look on, and probes.
 
-It is asked on a thread of its own, as long as somebody looks: a broker that hangs keeps nobody
-waiting.
+It is asked on a thread of its own, as long as somebody looks, or a probe does: a broker that hangs
+keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ log = logging.getLogger("biomaj.download.broker")
 
 ASK_SECONDS = 3.0
 FIRST_ANSWER_SECONDS = 1.0
+#: A broker that told nothing for so long, while somebody looked, does not answer.
+SILENT_SECONDS = 3 * ASK_SECONDS
 #: Nobody looks who has not looked for so long.
 LOOKS_SECONDS = 30.0
 
@@ -65,6 +67,7 @@ class DepthGauge:
         self._lock = threading.Lock()
         self._latest = Depth(error="the broker was not asked yet")
         self._looked_at = 0.0
+        self._told_at = 0.0  # or, while it was not asked, when that began anew
         self._asked = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -80,6 +83,7 @@ class DepthGauge:
             is_first = self._thread is None
             if is_first:
                 self._asked.clear()
+                self._told_at = self._looked_at
                 self._thread = threading.Thread(target=self._run, name="depth", daemon=True)
                 self._thread.start()
         if is_first:
@@ -87,14 +91,16 @@ class DepthGauge:
         return self._latest
 
     def check(self) -> None:
-        """Return if the broker answered when it was asked last.
+        """Return if the broker answered when it was asked last, a few seconds ago; this is a look.
 
         Raises:
-            BrokerError: it did not.
+            BrokerError: it did not, or it has not for SILENT_SECONDS.
         """
         error = self.latest().error
         if error is not None:
             raise BrokerError(error)
+        if time.monotonic() - self._told_at > SILENT_SECONDS:
+            raise BrokerError("no answer")
 
     def _run(self) -> None:
         while True:
@@ -105,6 +111,7 @@ class DepthGauge:
             except Exception as error:  # the thread must not end while somebody looks
                 log.exception("queue not asked")
                 self._latest = Depth(error=f"unexpected failure: {error}")
+            self._told_at = time.monotonic()
             self._asked.set()
             is_closing = self._closing.wait(ASK_SECONDS)
             with self._lock:

@@ -80,12 +80,18 @@ class Line(Generic[Kept]):
     def serve_heartbeats(self) -> None:
         """Answer the broker; a connection that is lost is made anew by the next order."""
         if self._connection is not None:
-            with suppress(*AMQP_FAILURES):
+            try:
                 self._connection.process_data_events()
+            except AMQP_FAILURES as error:
+                log.info("%s lost its connection: %s", self._purpose, reason_of(error))
+                self.close()
+            except Exception:  # a fault of pika's: whoever serves heartbeats must not end by it
+                log.exception("%s gave its connection up", self._purpose)
+                self.close()
 
     def close(self) -> None:
         """Let go of the connection; the next order makes a new one."""
         connection, self._connection, self._kept = self._connection, None, None
-        with suppress(*AMQP_FAILURES):
+        with suppress(Exception):  # nothing is to be done about it
             if connection is not None and connection.is_open:
                 connection.close()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import requests
 from requests.utils import get_auth_from_url, urldefragauth
 
-from biomaj_download.bearer import Bearer
+from biomaj_download.bearer import BearerSession
 from biomaj_download.errors import ServiceError, mapped
 from biomaj_download.store.base import Progress
 
@@ -49,12 +49,10 @@ class ServiceSession:
     """
 
     def __init__(self, url: str, bank: str) -> None:
-        self._http = requests.Session()
         user, password = get_auth_from_url(url)
+        self._http = BearerSession(None if user else os.environ.get(TOKEN_VARIABLE) or None)
         if user:
             self._http.auth = (user, password)
-        elif token := os.environ.get(TOKEN_VARIABLE):
-            self._http.auth = Bearer(token)
         self._url = f"{urldefragauth(url).rstrip('/')}/api/download"
         self._name = f"download service at {self._url}"
         self._bank = bank

@@ -33,9 +33,13 @@ def serve(data: Path, host: str, port: int) -> None:
     try:
         service = EmbeddedService(load_settings(), data, host=host, port=port)
     except (DownloadError, OSError) as error:
-        is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        taken = f"port {port} of {host} is taken; choose another one (--port), or end what has it"
-        click.echo(f"not started: {taken if is_taken else error}", err=True)
+        known = {
+            errno.EADDRINUSE: f"port {port} of {host} is taken; choose another one (--port), or end"
+            " what has it",
+            errno.EADDRNOTAVAIL: f"{host} is no address of this host; choose another one (--host)",
+        }
+        number = error.errno if isinstance(error, OSError) else None
+        click.echo(f"not started: {known.get(number or 0, error)}", err=True)
         sys.exit(UNREACHABLE)
     notifier = Notifier()
 

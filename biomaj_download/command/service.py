@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import requests
 
-from biomaj_download.bearer import Bearer
+from biomaj_download.bearer import BearerSession
 from biomaj_download.client.session import ANSWER_SECONDS, CONNECT_SECONDS
 from biomaj_download.errors import AccessDenied, OptionError, ServiceError
 from biomaj_download.message import downmessage_pb2 as wire
@@ -36,9 +36,7 @@ class Service:
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url
-        self._http = requests.Session()
-        if token:
-            self._http.auth = Bearer(token)
+        self._http = BearerSession(token or None)
 
     def close(self) -> None:
         """Let go of connections."""

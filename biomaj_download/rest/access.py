@@ -20,6 +20,7 @@ from flask import Flask, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from biomaj_download.bearer import sendable
 from biomaj_download.errors import ConfigError
 from biomaj_download.rest.describing import Kind, description_of
 from biomaj_download.settings import WebSettings
@@ -97,11 +98,11 @@ def _token(settings: WebSettings) -> bytes | None:
     """Return the token; None: there is none.
 
     Raises:
-        ConfigError: it is too short.
+        ConfigError: it is too short, or cannot stand in a header.
     """
     if settings.token is None:
         return None
-    token = settings.token.get_secret_value().strip()
+    token = sendable(settings.token.get_secret_value())
     if len(token) < SHORTEST_TOKEN_CHARACTERS:
         raise ConfigError(
             f"web.token: expected at least {SHORTEST_TOKEN_CHARACTERS} characters, got {len(token)}"

@@ -24,7 +24,7 @@ class Said(Shown):
 
 
 class Probe(Shown):
-    """The state of a probe; each check is `ok`, or says what is wrong."""
+    """The state of a probe; each check is `ok` or `failing`."""
 
     status: str
     checks: dict[str, str]

@@ -60,7 +60,7 @@ _BY_STATUS: dict[int, type[TransferError]] = {
 #: to a connection too many; libcurl calls it a timeout, whenever it comes.
 _FTP_UNAVAILABLE = 421
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
-_USERINFO = re.compile(r"(?<=://)[^/\s@]*@")
+_USERINFO = re.compile(r"(?<=://)[^/\s]*@")
 
 
 def redact(text: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 
 import pytest
 
-from biomaj_download.broker.depth import Depth, RabbitmqDepth
+from biomaj_download.broker import depth as depth_module
+from biomaj_download.broker.depth import Depth, DepthAsker, DepthGauge, RabbitmqDepth
 from biomaj_download.errors import BrokerError
+from tests.servers.process import poll
 
 
 def test_queues_that_were_never_made_hold_nothing(rabbitmq_settings):
@@ -31,3 +34,41 @@ def test_a_broker_that_is_not_there_is_named(rabbitmq_settings):
 
     with closing(RabbitmqDepth(away)) as depth, pytest.raises(BrokerError, match=":1"):
         depth.ask()
+
+
+class HangingDepth(DepthAsker):
+    """Answers once."""
+
+    def __init__(self):
+        self.may_end = threading.Event()
+        self._answers = [Depth(messages=1)]
+
+    def ask(self):
+        if not self._answers:
+            self.may_end.wait()
+            return Depth(messages=2)
+        return self._answers.pop()
+
+    def close(self):
+        pass
+
+
+def test_a_broker_that_hangs_after_an_answer_is_away_until_it_answers(monkeypatch):
+    monkeypatch.setattr(depth_module, "ASK_SECONDS", 0.02)
+    monkeypatch.setattr(depth_module, "SILENT_SECONDS", 0.5)
+    asker = HangingDepth()
+    with closing(DepthGauge(asker)) as gauge:
+        gauge.check()
+        for _ in poll(10):
+            try:
+                gauge.check()
+            except BrokerError as error:
+                told = str(error)
+                break
+        assert told == "no answer"
+
+        asker.may_end.set()
+        for _ in poll(10):
+            if gauge.latest().messages == 2:
+                break
+        gauge.check()

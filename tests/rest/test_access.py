@@ -42,7 +42,9 @@ def test_a_token_may_be_wanted_by_old_routes_too(make_app):
     assert client.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("web", [{"token": "short"}, {"token_for_old_routes": True}])
+@pytest.mark.parametrize(
+    "web", [{"token": "short"}, {"token": "t\u014d" * 16}, {"token_for_old_routes": True}]
+)
 def test_a_token_that_guards_nothing_is_refused(make_app, web):
     with pytest.raises(ConfigError, match=r"web\.token"):
         make_app(**web)

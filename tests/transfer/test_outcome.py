@@ -9,6 +9,7 @@ from biomaj_download.transfer.outcome import redact, redact_url
     ("text", "expected"),
     [
         ("no ftp://me:pw@h/x here", "no ftp://***@h/x here"),
+        ("no ftp://u:p@ss@h/x here", "no ftp://***@h/x here"),
         ("http://h/a@b", "http://h/a@b"),
         ("plain", "plain"),
     ],
