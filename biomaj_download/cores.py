@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,22 +20,28 @@ OTHERS_SHARE = 0.3
 #: /proc/stat, after the name of a core (proc(5)): its time without work, and waiting for a disk.
 _IDLE = slice(3, 5)
 
-#: The cores that this process may use, where it keeps to one of them.
-_allowed: frozenset[int] | None = None
+#: Where this process keeps to one core: that one, and all that it may use.
+_kept: int | None = None
+_allowed: frozenset[int] = frozenset()
 
 
 @contextmanager
 def any_core() -> Iterator[None]:
     """Let this thread, and what it starts, run on every core that this process may use."""
-    if _allowed is None:
+    if _kept is None:
         yield
         return
-    mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, _allowed)
+    _take(_allowed)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, mine)
+        _take({_kept})  # the process may have moved meanwhile
+
+
+def _take(cores: Iterable[int], thread: int = 0) -> None:
+    """Have a thread run on these cores, if they and it are still there; 0: this thread."""
+    with suppress(OSError):
+        os.sched_setaffinity(thread, cores)
 
 
 class OneCore:
@@ -49,11 +55,11 @@ class OneCore:
     """
 
     def __init__(self, index: int) -> None:
-        global _allowed  # noqa: PLW0603  # cores are the process's
+        global _allowed, _kept  # cores are the process's
         allowed = sorted(os.sched_getaffinity(0))
         self.core = allowed[index % len(allowed)]
         os.sched_setaffinity(0, {self.core})
-        _allowed = frozenset(allowed)
+        _allowed, _kept = frozenset(allowed), self.core
         self._looked_at = time.monotonic()
         self._used_seconds = time.process_time()
         self._idle_seconds = _idle_seconds()
@@ -77,11 +83,13 @@ class OneCore:
 
     def move(self, core: int) -> None:
         """Take the threads that keep to our core to another one."""
+        global _kept  # noqa: PLW0603  # as above
         left, self.core = self.core, core
-        for thread in Path("/proc/self/task").iterdir():
+        _kept = core
+        for thread in _threads():
             with suppress(OSError):  # it has ended
-                if os.sched_getaffinity(int(thread.name)) == {left}:
-                    os.sched_setaffinity(int(thread.name), {core})
+                if os.sched_getaffinity(thread) == {left}:
+                    _take({core}, thread)
 
 
 def better_core(core: int, used_share: float, idle_shares: Mapping[int, float]) -> int:
@@ -96,6 +104,13 @@ def better_core(core: int, used_share: float, idle_shares: Mapping[int, float]) 
     return core
 
 
+def _threads() -> list[int]:
+    """Return this process's threads, if they are told (proc(5))."""
+    with suppress(OSError):
+        return [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    return []
+
+
 def _idle_seconds() -> dict[int, float]:
     """Return how long each core that we may use was idle since the machine started, if told."""
     try:
@@ -107,6 +122,6 @@ def _idle_seconds() -> dict[int, float]:
     for line in lines:
         name, _, numbers = line.partition(" ")
         core = name.removeprefix("cpu")
-        if core.isdigit() and int(core) in (_allowed or ()):
+        if core.isdigit() and int(core) in _allowed:
             idle_seconds[int(core)] = sum(map(int, numbers.split()[_IDLE])) / ticks
     return idle_seconds

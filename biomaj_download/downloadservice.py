@@ -112,7 +112,7 @@ class DownloadService:
             reserve_bytes=self.settings.storage.reserve_bytes,
             storage_roots=[root.resolve() for root in self.settings.storage.roots],
             local_roots=[root.resolve() for root in self.settings.local.roots],
-            ssh_hosts_root=self.settings.storage.state_folder(),
+            ssh_hosts_root=self.settings.storage.state_folder() / "ssh",
             max_deliveries=self.settings.worker.max_deliveries,
             message_limits=self.settings.message,
             observe=self._observer,

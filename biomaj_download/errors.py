@@ -30,6 +30,18 @@ class DownloadError(Exception):
     retryable: ClassVar[bool] = True
     permanent: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes as it is: what an error was made of is not told again."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(
+    kind: type[DownloadError], texts: tuple[object, ...], state: Mapping[str, object]
+) -> DownloadError:
+    error = kind.__new__(kind, *texts)
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigError(DownloadError):
     """The configuration file or the environment holds a wrong value."""

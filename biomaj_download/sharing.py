@@ -25,24 +25,29 @@ def processes(settings: Settings, *, cores: int) -> int:
     transfer = settings.transfer
     most: int = min(
         settings.worker.slots,
+        transfer.max_connections,
         *(getattr(transfer, f"{kind}_connections_per_host") for kind in HOST_KINDS),
         *transfer.host_connections.values(),
     )
     return min(settings.worker.processes or cores, most)
 
 
-def share(settings: Settings, number: int) -> Settings:
-    """Return the settings of one of `number` processes: together they keep the limits."""
+def share(settings: Settings, number: int, index: int) -> Settings:
+    """Return the settings of the one at `index` of `number` processes: together all limits."""
     transfer, worker = settings.transfer, settings.worker
+
+    def part(limit: int) -> int:
+        return limit // number + (index < limit % number)
+
     limits = ("max_connections", *(f"{kind}_connections_per_host" for kind in HOST_KINDS))
-    shared: dict[str, Any] = {name: getattr(transfer, name) // number for name in limits}
+    shared: dict[str, Any] = {name: part(getattr(transfer, name)) for name in limits}
     shared["host_connections"] = {
-        host: limit // number for host, limit in transfer.host_connections.items()
+        host: part(limit) for host, limit in transfer.host_connections.items()
     }
     return settings.model_copy(
         update={
             "transfer": transfer.model_copy(update=shared),
-            "worker": worker.model_copy(update={"slots": worker.slots // number}),
+            "worker": worker.model_copy(update={"slots": part(worker.slots)}),
         }
     )
 

@@ -58,7 +58,7 @@ def run(settings: Settings) -> int:
     if number == 1:
         consume_alone(settings, notifier)
         return 0
-    supervisor = Supervisor(share(settings, number), number, notifier)
+    supervisor = Supervisor(settings, number, notifier)
     if settings.metrics.listen is None:
         return supervisor.run()
     with tempfile.TemporaryDirectory(prefix="biomaj-download-metrics-") as folder:
@@ -187,7 +187,7 @@ class Supervisor:
         self._notifier.lives(self._status())
 
     def _status(self) -> str:
-        slots = self._number * self._settings.worker.slots
+        slots = self._settings.worker.slots
         return f"consuming processes={self._number} slots={slots} restarts={self._restarts}"
 
     def _start(self, index: int) -> None:
@@ -197,7 +197,7 @@ class Supervisor:
             self._beats.forget(index)
             child = self._context.Process(
                 target=consume_supervised,
-                args=(self._settings, index, self._beats),
+                args=(share(self._settings, self._number, index), index, self._beats),
                 name=f"consumer-{index}",
             )
             child.start()

@@ -82,10 +82,14 @@ def test_a_process_moves_where_others_need_its_core(
     assert better_core(0, used_share, idle_shares) == better
 
 
-def moved() -> tuple[set[int], set[int], set[int]]:
-    """Return the cores of a thread, of one that computes beside, and of this, after a move."""
+def moved() -> tuple[set[int], ...]:
+    """Return the cores of a thread, of one that computes beside, and of this, after a move.
+
+    And those of the one that computed beside, when it is through.
+    """
     kept = OneCore(0)
     ready, done = threading.Barrier(3), threading.Event()
+    afterwards: list[set[int]] = []
 
     def wait() -> None:
         ready.wait()
@@ -94,6 +98,7 @@ def moved() -> tuple[set[int], set[int], set[int]]:
     def compute() -> None:
         with any_core():
             wait()
+        afterwards.append(os.sched_getaffinity(0))
 
     threads = [threading.Thread(target=wait), threading.Thread(target=compute)]
     for thread in threads:
@@ -103,12 +108,13 @@ def moved() -> tuple[set[int], set[int], set[int]]:
     identifiers = [thread.native_id or 0 for thread in threads]
     cores = [os.sched_getaffinity(identifier) for identifier in (*identifiers, 0)]
     done.set()
-    return cores[0], cores[1], cores[2]
+    threads[1].join()
+    return (*cores, *afterwards)
 
 
 def test_a_move_takes_the_threads_along_but_those_that_take_any() -> None:
     with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(moved) == ({CORES[1]}, set(CORES), {CORES[1]})
+        assert pool.apply(moved) == ({CORES[1]}, set(CORES), {CORES[1]}, {CORES[1]})
 
 
 def test_a_host_that_lets_no_process_choose_is_taken_as_it_is(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
 
 from biomaj_download import errors
 from biomaj_download.errors import (
+    AccessDenied,
     ConnectFailed,
     DigestMismatch,
     DownloadError,
@@ -104,3 +106,19 @@ def test_the_first_line_that_fits_maps_a_librarys_error():
 def test_an_error_that_is_not_mapped_goes_on_as_it_is():
     with pytest.raises(KeyError), mapped({OSError: TransferError}, subject="a.gz"):
         raise KeyError("a.gz")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DigestMismatch("a.dat", announced="md5:1", received="md5:2"),
+        SizeMismatch("a.dat", announced_bytes=1, received_bytes=2),
+        AccessDenied("a.dat: 403"),
+    ],
+)
+def test_an_error_travels_between_processes(error):
+    error.reply = 403
+
+    there = pickle.loads(pickle.dumps(error))
+
+    assert (type(there), str(there), there.reply) == (type(error), str(error), 403)

@@ -47,6 +47,7 @@ CONSUMER = ROOT / "bin" / "biomaj_download_consumer.py"
         (Settings(), 2),
         (Settings(worker=WorkerSettings(processes=1)), 1),
         (Settings(worker=WorkerSettings(slots=1)), 1),
+        (Settings(transfer=TransferSettings(max_connections=1)), 1),
         (Settings(transfer=TransferSettings(ftp_connections_per_host=8)), 4),
         (Settings(transfer=TransferSettings(host_connections={"slow": 1})), 1),
         (Settings(broker=BrokerSettings(url="sqlite:queue")), 1),
@@ -64,13 +65,14 @@ def test_processes_together_keep_the_limits():
     transfer = TransferSettings(http_connections_per_host=5, host_connections={"h": 4})
     settings = Settings(transfer=transfer, worker=WorkerSettings(slots=16))
 
-    one = share(settings, 2)
+    first, second = (share(settings, 2, index) for index in range(2))
 
-    assert one.worker.slots == 8
-    assert one.transfer.max_connections == 32
-    assert one.transfer.http_connections_per_host == 2
-    assert one.transfer.ftp_connections_per_host == 1
-    assert one.transfer.host_connections == {"h": 2}
+    assert (first.worker.slots, second.worker.slots) == (8, 8)
+    assert (first.transfer.max_connections, second.transfer.max_connections) == (32, 32)
+    assert first.transfer.http_connections_per_host == 3
+    assert second.transfer.http_connections_per_host == 2
+    assert first.transfer.ftp_connections_per_host == 1
+    assert first.transfer.host_connections == {"h": 2}
 
 
 def wait_until(condition: Callable[[], object]) -> None:

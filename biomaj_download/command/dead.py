@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from biomaj_download.broker.opening import open_dead_letters
 from biomaj_download.command.doors import example, failure_told
 from biomaj_download.command.place import data_option, settings_of
 from biomaj_download.command.words import printable
+from biomaj_download.errors import BrokerError
 from biomaj_download.exit_codes import SOME_FAILED
 from biomaj_download.inspection import summary, whole
 
@@ -26,6 +27,11 @@ LISTED_DIGITS, FEWEST_DIGITS = 12, 4
 
 #: A reason is cut to this in a list.
 LISTED_REASON_CHARACTERS = 200
+
+_BROKER_REMEDY = (
+    "start RabbitMQ, or say where it is (rabbitmq.host, RABBITMQ_HOST, ...); --data DIR "
+    "reads the letters of `serve`"
+)
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "is_all", is_flag=True, help="Every dead letter.")
@@ -48,7 +54,7 @@ def dead() -> None:
 @data_option
 def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
     """List dead letters, oldest first."""
-    with failure_told():
+    with _failure_told():
         settings = settings_of(data)
         letters = open_dead_letters(settings)
         number = letters.count()
@@ -67,7 +73,7 @@ def list_letters(limit: int, as_json: bool, data: Path | None) -> None:
 @data_option
 def show(id_: str, data: Path | None) -> None:
     """Show all of a dead letter, as JSON, but never a password."""
-    with failure_told():
+    with _failure_told():
         settings = settings_of(data)
         letters = open_dead_letters(settings)
         (chosen,) = _chosen(letters, [id_])
@@ -91,7 +97,7 @@ def requeue(ids: Sequence[str], is_all: bool, data: Path | None) -> None:
     it died, and is not counted a second time.
     """
     _check_choice(ids, is_all)
-    with failure_told():
+    with _failure_told():
         letters = _open(data)
         chosen = _chosen(letters, None if is_all else ids)
         done = letters.requeue(chosen)
@@ -108,13 +114,23 @@ def drop(ids: Sequence[str], is_all: bool, is_sure: bool, data: Path | None) -> 
     _check_choice(ids, is_all)
     if not is_sure and not sys.stdin.isatty():
         raise click.UsageError("expected --yes, as there is no terminal to ask on")
-    with failure_told():
+    with _failure_told():
         letters = _open(data)
         chosen = _chosen(letters, None if is_all else ids)
         if not is_sure:
             click.confirm(f"Forget {len(chosen)} dead letters for ever?", abort=True)
         done = letters.drop(chosen)
     _tell("dropped", chosen, done)
+
+
+@contextmanager
+def _failure_told() -> Iterator[None]:
+    """End the command where an error comes out, and say what helps where there is no broker."""
+    with failure_told():
+        try:
+            yield
+        except BrokerError as error:
+            raise BrokerError(f"{error}; {_BROKER_REMEDY}") from error
 
 
 def _open(data: Path | None) -> DeadLetters:

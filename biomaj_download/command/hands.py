@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,6 +36,7 @@ FROM_FILES = 500
 SMALL_BYTES = 1024**2
 
 _TELL_SECONDS = 0.1
+_END_SECONDS = 10.0
 _NUMBER_BYTES = 4
 
 
@@ -48,7 +50,7 @@ def fetching_of(fetches: Sequence[Fetch], settings: Settings, *, slots: int) -> 
     shared.close()
     if threading.active_count() > 1:  # one could hold a lock, for which a child would wait for ever
         return Fetching(fetches, slots=slots)
-    return Hands(fetches, share(settings, number), number, slots=slots)
+    return Hands(fetches, settings, number, slots=slots)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class Hands:
         self.fetches = fetches
         self._number_of = {id(fetch): number for number, fetch in enumerate(fetches)}
         self._settings = settings
+        self._number = number
         self._slots = max(slots // number, 1)
         self._running: dict[Connection, list[Fetch]] = {}
         self._ended: deque[Fetch] = deque()
@@ -98,11 +101,20 @@ class Hands:
             ours, theirs = context.Pipe()
             self._running[ours] = []
             child = context.Process(target=self._work, args=(index, theirs), daemon=True)
-            child.start()
+            self._begin(child)
             theirs.close()
             self._children.append(child)
         gc.unfreeze()
         os.close(self._takes)
+
+    def _begin(self, child: ForkProcess) -> None:
+        """Start a child, or none at all: who waits for the pipe's numbers would never end."""
+        try:
+            child.start()
+        except OSError as error:
+            for begun in self._children:
+                begun.kill()
+            raise DownloadError(f"expected to start {self._number} processes: {error}") from error
 
     def start(self) -> None:
         """Begin."""
@@ -181,14 +193,15 @@ class Hands:
         os.close(self._gives)
         for ours in self._running:  # of ours and of older children: who keeps one hears no end
             ours.close()
-        shared.set_up(self._settings.transfer)
-        look = kept_to_a_core(self._settings, index)
+        settings = share(self._settings, self._number, index)
+        shared.set_up(settings.transfer)
+        look = kept_to_a_core(settings, index)
         said: deque[str] = deque()
         retell(said.append)
         fetching = Fetching(self.fetches, slots=self._slots, take=self._take)
         fetching.start()
         failure: DownloadError | None = None
-        with suppress(BrokenPipeError):
+        try:
             while fetching.is_at_work():
                 look()
                 if connection.poll(_TELL_SECONDS):
@@ -199,6 +212,8 @@ class Hands:
             except DownloadError as error:
                 failure = error
             connection.send(self._news(fetching, said, failure))
+        except BrokenPipeError:  # who started us is gone
+            _end(fetching)
 
     def _take(self) -> Fetch:
         number = os.read(self._takes, _NUMBER_BYTES)
@@ -222,6 +237,14 @@ class Hands:
             said=[said.popleft() for _ in range(len(said))],
             failure=failure,
         )
+
+
+def _end(fetching: Fetching) -> None:
+    """Stop, and let programs end that write beside us (rsync)."""
+    fetching.stop()
+    deadline = time.monotonic() + _END_SECONDS
+    while fetching.is_at_work() and time.monotonic() < deadline:
+        time.sleep(_TELL_SECONDS)
 
 
 def _stop(fetching: Fetching, connection: Connection) -> None:

@@ -17,11 +17,14 @@ from typing import TypeVar
 
 import regex
 
+from biomaj_download.cores import any_core
 from biomaj_download.errors import ExpressionTooSlow
 
 #: Seconds for all expressions that are held against one listing, unless the settings say so. Usual
 #: ones take some microseconds a name: a million names and ten patterns take half of it.
 MATCH_SECONDS = 60.0
+#: However busy a machine is: so many times its seconds by the clock, and an expression is given up.
+MOST_TIMES = 10
 
 #: To `regex`, `a{e}` is an inexact match; to `re`, a brace that is no number of times is itself.
 _BRACE = re.compile(
@@ -51,7 +54,7 @@ class MatchTime:
 
     They are those of the thread that asks, for which one object is made: others may be busy beside
     it. To `regex`, they are those of the whole process (C's `clock()`): what it gives up too early
-    is tried again with more of them, so that the last one may take four times as long.
+    is tried again with more of them, up to `MOST_TIMES` as long by the clock.
     """
 
     def __init__(self, seconds: float = MATCH_SECONDS) -> None:
@@ -91,7 +94,8 @@ class MatchTime:
         """Give what asks an expression, and take the seconds off that it needed."""
         run = _Run(self._left_seconds)
         try:
-            yield run
+            with any_core():  # `regex` gives the interpreter's lock up
+                yield run
         except TimeoutError as error:
             raise ExpressionTooSlow(
                 f"{expression.pattern!r}: expected an expression that is held against a listing "
@@ -108,6 +112,7 @@ class _Run:
         self._end_seconds = time.thread_time() + seconds
         # A thread's time never passes faster than the clock's, which costs less to look at.
         self._look_at = time.monotonic() + seconds
+        self._latest = time.monotonic() + MOST_TIMES * seconds
 
     def left_seconds(self) -> float:
         """Return how long the thread may still work: more on a busy machine than by the clock."""
@@ -129,8 +134,9 @@ class _Run:
             try:
                 return question(text, timeout=timeout_seconds)
             except TimeoutError:
-                if not self.left_seconds():
+                left_seconds = self._latest - time.monotonic()
+                if not self.left_seconds() or left_seconds <= 0:
                     raise
             # It came to nothing by no fault of its own: it begins anew, with all that it had.
             self._end_seconds += time.thread_time() - began_seconds
-            timeout_seconds = max(2 * timeout_seconds, self.left_seconds())
+            timeout_seconds = min(max(2 * timeout_seconds, self.left_seconds()), left_seconds)

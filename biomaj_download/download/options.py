@@ -230,7 +230,7 @@ SSH_OPTIONS = (
         one_of("reject", "accept", "add"),
         default="reject",
         help="What to do with an SSH server whose key is not known; another key is always refused. "
-        "A service adds to the usual file alone, or to one below `storage.state_dir`.",
+        "A service adds to the usual file alone, or to one below `ssh` in `storage.state_dir`.",
     ),
     Option(
         "ssh_key_file",

@@ -82,6 +82,8 @@ _LOOK_SECONDS = 0.5
 _END_SECONDS = 3.0
 _CHUNK_BYTES = 65_536
 _HOST = re.compile(r"\w[\w.-]*|\[[0-9A-Fa-f:.]+\]")
+#: ssh splits the value of an option at blanks, unquotes and expands it (ssh_config(5)).
+_SSH_PATH = re.compile(r"[^\s\"'\\%$#]+")
 #: ssh refuses a key that is not the stored one in all of these.
 _NEW_HOSTS = {"reject": "yes", "accept": "accept-new", "add": "accept-new"}
 _PROXY = re.compile(r"(?:https?://)?(?P<address>[^/\s]+)/?")
@@ -232,6 +234,11 @@ class RSYNCDownload(DownloadInterface):
             options += [f"HostName={there}", f"HostKeyAlias={alias}"]
         self.check_hosts_file()
         hosts_file = self._values["ssh_hosts_file"]
+        if "ssh_hosts_file" in self.options and not _SSH_PATH.fullmatch(str(hosts_file)):
+            raise OptionError(
+                "ssh_hosts_file: expected a path that ssh reads as it stands, without blanks, "
+                f"quotes, %, $, # and \\, got {str(hosts_file)!r}"
+            )
         # A bank's file is written to by order of the bank alone: ssh_config might say so, too.
         is_banks = self.ssh_hosts_root is not None and "ssh_hosts_file" in self.options
         is_told = is_banks or "ssh_new_host" in self.options

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import tenacity
 
 from biomaj_download.cancellation import Cancellation, Why
+from biomaj_download.disk import on_disk
 from biomaj_download.download.filedict import FileDict, file_of
 from biomaj_download.download.options import (
     CHECKSUM_OPTIONS,
@@ -208,6 +209,9 @@ class Wishes:
                 f"ssh_new_host=add: expected as ssh_hosts_file {USUAL_HOSTS_FILE} or one below "
                 f"{root}, got {file}"
             )
+        if not is_usual:
+            with on_disk(root):
+                root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def set_files_to_download(self, files: Sequence[FileDict | str]) -> None:
         """Replace the files to download."""

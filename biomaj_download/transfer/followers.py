@@ -94,7 +94,7 @@ class Follower:
         self._thread.join()
 
     def _run(self) -> None:
-        with self._file, any_core():
+        with any_core(), self._file:
             try:
                 self._outcome.set_result(self._task(self._file))
             except BaseException as error:  # noqa: BLE001  # whatever it is, who asks is told

@@ -14,11 +14,13 @@ from click.testing import CliRunner
 
 from biomaj_download.broker.opening import open_broker, open_dead_letters
 from biomaj_download.cli import main
+from biomaj_download.exit_codes import UNREACHABLE
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.serving import embedded_in
 from biomaj_download.settings import Settings, load_settings
 from tests.broker.conftest import plain_channel
 from tests.contract.broker import bodies, consuming, read
+from tests.servers.process import free_port
 
 SECRET = "h1dden"
 
@@ -147,6 +149,17 @@ def test_list_says_that_there_are_none(settings, run):
     result = run("list")
 
     assert (result.exit_code, result.stdout) == (0, "0 of 0 dead letters\n")
+
+
+def test_where_there_is_no_broker_it_is_told_what_helps(monkeypatch):
+    monkeypatch.setenv("RABBITMQ_HOST", "127.0.0.1")
+    monkeypatch.setenv("RABBITMQ_PORT", str(free_port()))
+
+    result = CliRunner().invoke(main, ["dead", "list"])
+
+    assert result.exit_code == UNREACHABLE
+    assert "start RabbitMQ, or say where it is" in result.stderr
+    assert "--data DIR" in result.stderr
 
 
 def test_show_tells_all_of_a_letter_but_no_secret(die, process):

@@ -11,7 +11,7 @@ from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.rsync import RSYNCDownload
 from biomaj_download.downloadservice import DownloadService
-from biomaj_download.errors import AccessDenied, DownloadError
+from biomaj_download.errors import AccessDenied, DownloadError, OptionError
 from biomaj_download.job import Job, Kind, RemoteFile
 from biomaj_download.settings import Settings, StorageSettings, StoreSettings
 from tests.contract.downloader import ONCE
@@ -57,6 +57,12 @@ def test_a_key_is_added_to_no_other_file(opened, tmp_path, kind, way):
         opened(kind, tmp_path / way).list()
 
     assert not (tmp_path / "authorized_keys").exists()
+
+
+@pytest.mark.parametrize("name", ["known hosts", "%r", "${HOME}", "a#b", "'a'", '"a"', "a\\b"])
+def test_ssh_reads_the_path_of_the_file_as_one(opened, tmp_path, name):
+    with pytest.raises(OptionError, match="ssh_hosts_file: expected a path"):
+        opened("rsync", tmp_path / "state" / name).list()
 
 
 @pytest.mark.parametrize("kind", KINDS)
