@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,22 +20,21 @@ OTHERS_SHARE = 0.3
 #: /proc/stat, after the name of a core (proc(5)): its time without work, and waiting for a disk.
 _IDLE = slice(3, 5)
 
-#: Where this process keeps to one core: that one, and all that it may use.
-_kept: int | None = None
-_allowed: frozenset[int] = frozenset()
+#: Where this process keeps to, if it keeps to one core.
+_mine: OneCore | None = None
 
 
 @contextmanager
 def any_core() -> Iterator[None]:
     """Let this thread, and what it starts, run on every core that this process may use."""
-    if _kept is None:
+    if _mine is None:
         yield
         return
-    _take(_allowed)
+    _take(_mine.allowed)
     try:
         yield
     finally:
-        _take({_kept})  # the process may have moved meanwhile
+        _take({_mine.core})  # the process may have moved meanwhile
 
 
 def _take(cores: Iterable[int], thread: int = 0) -> None:
@@ -55,14 +54,14 @@ class OneCore:
     """
 
     def __init__(self, index: int) -> None:
-        global _allowed, _kept  # cores are the process's
-        allowed = sorted(os.sched_getaffinity(0))
-        self.core = allowed[index % len(allowed)]
+        global _mine  # noqa: PLW0603  # cores are the process's
+        self.allowed = sorted(os.sched_getaffinity(0))
+        self.core = self.allowed[index % len(self.allowed)]
         os.sched_setaffinity(0, {self.core})
-        _allowed, _kept = frozenset(allowed), self.core
+        _mine = self
         self._looked_at = time.monotonic()
         self._used_seconds = time.process_time()
-        self._idle_seconds = _idle_seconds()
+        self._idle_seconds = _idle_seconds(self.allowed)
 
     def look(self) -> None:
         """Move, if others need the core and another one is idle; to be called often."""
@@ -70,7 +69,7 @@ class OneCore:
         seconds = now - self._looked_at
         if seconds < LOOK_SECONDS:
             return
-        used_seconds, idle_seconds = time.process_time(), _idle_seconds()
+        used_seconds, idle_seconds = time.process_time(), _idle_seconds(self.allowed)
         used_share = (used_seconds - self._used_seconds) / seconds
         idle_shares = {
             core: (idle_seconds.get(core, 0) - before) / seconds
@@ -83,9 +82,7 @@ class OneCore:
 
     def move(self, core: int) -> None:
         """Take the threads that keep to our core to another one."""
-        global _kept  # noqa: PLW0603  # as above
         left, self.core = self.core, core
-        _kept = core
         for thread in _threads():
             with suppress(OSError):  # it has ended
                 if os.sched_getaffinity(thread) == {left}:
@@ -111,8 +108,8 @@ def _threads() -> list[int]:
     return []
 
 
-def _idle_seconds() -> dict[int, float]:
-    """Return how long each core that we may use was idle since the machine started, if told."""
+def _idle_seconds(cores: Collection[int]) -> dict[int, float]:
+    """Return how long each of these cores was idle since the machine started, if told."""
     try:
         lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -122,6 +119,6 @@ def _idle_seconds() -> dict[int, float]:
     for line in lines:
         name, _, numbers = line.partition(" ")
         core = name.removeprefix("cpu")
-        if core.isdigit() and int(core) in _allowed:
+        if core.isdigit() and int(core) in cores:
             idle_seconds[int(core)] = sum(map(int, numbers.split()[_IDLE])) / ticks
     return idle_seconds
