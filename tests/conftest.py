@@ -10,6 +10,7 @@ import signal
 import subprocess
 from functools import partial
 from typing import NoReturn
+from uuid import uuid4
 
 import pytest
 import trustme
@@ -17,7 +18,7 @@ import trustme
 from tests.servers.faulty_http import FaultyHttpServer
 from tests.servers.nginx import NginxServer
 from tests.servers.process import MissingServer, Server
-from tests.servers.rabbitmq import RabbitmqServer
+from tests.servers.rabbitmq import RabbitmqServer, plain_channel
 from tests.servers.redis import RedisServer
 from tests.servers.rsyncd import RsyncServer
 from tests.servers.sshd import SshServer
@@ -94,6 +95,22 @@ def issue(authority, tmp_path_factory):
 @pytest.fixture(scope="session")
 def rabbitmq(start_server, issue):
     return start_server(partial(RabbitmqServer, certificate=issue("127.0.0.1")))
+
+
+@pytest.fixture
+def channel(rabbitmq):
+    with plain_channel(rabbitmq) as channel:
+        yield channel
+
+
+@pytest.fixture
+def queue(rabbitmq):
+    """The name of a queue that does not exist yet, deleted with its dead letters in the end."""
+    name = f"test-{uuid4()}"
+    yield name
+    with plain_channel(rabbitmq) as channel:
+        channel.queue_delete(name)
+        channel.queue_delete(f"{name}.dead")
 
 
 @pytest.fixture(scope="session")

@@ -5,44 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from uuid import uuid4
 
-import pika
 import pytest
 from pydantic import SecretStr
 
 from biomaj_download.broker.rabbitmq import RabbitmqBroker
 from biomaj_download.settings import RabbitmqSettings
-
-
-@contextmanager
-def plain_channel(rabbitmq):
-    """Look at the broker from outside, with plain pika."""
-    parameters = pika.ConnectionParameters(
-        host=rabbitmq.host,
-        port=rabbitmq.port,
-        virtual_host=rabbitmq.virtual_host,
-        credentials=pika.PlainCredentials(rabbitmq.user, rabbitmq.password),
-    )
-    with pika.BlockingConnection(parameters) as connection:
-        yield connection.channel()
-
-
-@pytest.fixture
-def channel(rabbitmq):
-    with plain_channel(rabbitmq) as channel:
-        yield channel
-
-
-@pytest.fixture
-def queue(rabbitmq):
-    """The name of a queue that does not exist yet, deleted with its dead letters in the end."""
-    name = f"test-{uuid4()}"
-    yield name
-    with plain_channel(rabbitmq) as channel:
-        channel.queue_delete(name)
-        channel.queue_delete(f"{name}.dead")
+from tests.servers.rabbitmq import plain_channel
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from biomaj_download.broker.dead import identity_of
 from biomaj_download.broker.dead_rabbitmq import RabbitmqDeadLetters
 from biomaj_download.errors import BrokerError
-from tests.broker.conftest import plain_channel
 from tests.contract.broker import bodies, consuming, read, wait_for
+from tests.servers.rabbitmq import plain_channel
 
 
 @pytest.fixture

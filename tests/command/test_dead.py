@@ -18,9 +18,9 @@ from biomaj_download.exit_codes import UNREACHABLE
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.serving import embedded_in
 from biomaj_download.settings import Settings, load_settings
-from tests.broker.conftest import plain_channel
 from tests.contract.broker import bodies, consuming, read
 from tests.servers.process import free_port
+from tests.servers.rabbitmq import plain_channel
 
 SECRET = "h1dden"
 

@@ -11,9 +11,9 @@ import pytest
 import requests
 import yaml
 
-from tests.broker.conftest import plain_channel
 from tests.command.conftest import COMMAND
 from tests.servers.process import free_port, poll
+from tests.servers.rabbitmq import plain_channel
 
 
 @pytest.fixture

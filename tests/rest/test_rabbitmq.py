@@ -16,26 +16,9 @@ from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode, new_operation
 from biomaj_download.rest.change_routes import PROTOBUF
 from biomaj_download.settings import MessageSettings, RabbitmqSettings, Settings
-from tests.broker.conftest import plain_channel
 from tests.servers.process import poll
 
 BASE = "/api/download"
-
-
-@pytest.fixture
-def queue(rabbitmq):
-    """The name of a queue that does not exist yet, deleted with its dead letters in the end."""
-    name = f"test-{uuid4()}"
-    yield name
-    with plain_channel(rabbitmq) as channel:
-        channel.queue_delete(name)
-        channel.queue_delete(f"{name}.dead")
-
-
-@pytest.fixture
-def channel(rabbitmq):
-    with plain_channel(rabbitmq) as channel:
-        yield channel
 
 
 @pytest.fixture

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.servers.process import Server, find_program, free_port
 from tests.servers.tls import Certificate
@@ -138,3 +143,16 @@ class RabbitmqServer(Server):
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+
+@contextmanager
+def plain_channel(rabbitmq: RabbitmqServer) -> Iterator[BlockingChannel]:
+    """Look at the broker from outside, with plain pika."""
+    parameters = pika.ConnectionParameters(
+        host=rabbitmq.host,
+        port=rabbitmq.port,
+        virtual_host=rabbitmq.virtual_host,
+        credentials=pika.PlainCredentials(rabbitmq.user, rabbitmq.password),
+    )
+    with pika.BlockingConnection(parameters) as connection:
+        yield connection.channel()
