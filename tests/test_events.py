@@ -35,8 +35,8 @@ from tests.servers.process import poll
 from tests.servers.swallower import Swallower
 
 DOCS = Path(__file__).parents[1] / "docs"
-#: Longer than two rounds of telling.
-SLOWLY = Answer(body=b"x" * 4096, pause_seconds=0.7, pause_every_bytes=1024)
+#: Longer than two rounds of telling, on a busy machine, too.
+SLOWLY = Answer(body=b"x" * 4096, pause_seconds=0.7, pause_every_bytes=512)
 NOW = datetime.now(timezone.utc)
 
 
