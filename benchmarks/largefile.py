@@ -112,7 +112,7 @@ def _loopback_row(protocol: str, digest: str) -> Row:
 
 ROWS = (
     _loopback_row("http", "sha256"),
-    _loopback_row("ftp", "md5"),
+    _loopback_row("ftp", "sha256"),
     _wide_row("http", 2048, {OLD: ONE_CONNECTION}),
     _wide_row("ftp", 1024, {OLD: ONE_CONNECTION}),
     _wide_row("sftp", 1024, {OLD: ONE_CONNECTION}),

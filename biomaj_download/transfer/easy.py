@@ -64,6 +64,9 @@ _READ_AHEAD: dict[int, Any] = {pycurl.BUFFERSIZE: 1024 * 1024}
 _UNASKED: dict[int, Any] = {pycurl.IGNORE_CONTENT_LENGTH: 1, pycurl.OPT_FILETIME: 0}
 
 
+#: libcurl hands on 16 KiB at a time (CURL_MAX_WRITE_SIZE); a sink gets so much at once, or what one
+#: turn of libcurl's brought.
+_MOST_GATHERED_BYTES = 1024 * 1024
 #: Idle: for longer than this (CURLOPT_MAXAGE_CONN; 0 would mean its default).
 _IDLE_SECONDS = 1
 #: libcurl bounds HTTP's headers (300 KB an answer), but not the lines of FTP's answers.
@@ -94,14 +97,20 @@ class _Socket(socket.socket):
 class Handle:
     """A libcurl handle, and what it is set to: a bank's thousands of requests differ little.
 
-    `can_be_abandoned`: it asks now and then, at least once a second, whether to go on.
+    Who drives it calls `hand_over` after each turn of libcurl's; `gathering` tells for which
+    handles. None: it is driven by `perform`, hands over by itself but for what the last turn
+    brought, and asks at each turn, at least once a second, whether to go on.
     """
 
-    def __init__(self, *, can_be_abandoned: bool = False) -> None:
+    def __init__(self, gathering: list[Handle] | None = None) -> None:
         self.curl = pycurl.Curl()
-        self._can_be_abandoned = can_be_abandoned
+        self._gathering = gathering
         self._options: dict[int, Any] | None = None
         self._sink = _NOTHING
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        #: The sink has not taken all of what it was given: it gets no more.
+        self.is_refused = False
         #: What the sink raised: libcurl could only say that the body was not taken.
         self.sink_error: Exception | None = None
         self._on_header: Callable[[bytes], None] | None = None
@@ -143,9 +152,9 @@ class Handle:
                 self.curl.setopt(option, value)
             self.curl.setopt(pycurl.HEADERFUNCTION, self._hear)
             self.curl.setopt(pycurl.WRITEDATA, self)
-            if self._can_be_abandoned:
+            if self._gathering is None:
                 self.curl.setopt(pycurl.NOPROGRESS, 0)
-                self.curl.setopt(pycurl.XFERINFOFUNCTION, self._is_to_end)
+                self.curl.setopt(pycurl.XFERINFOFUNCTION, self._end_turn)
                 self.curl.setopt(pycurl.MAXCONNECTS, 1)  # another user's would be counted, too
             self._guard = None if _is_by_our_proxy(request, settings) else guard_of(settings)
             if self._guard is not None:
@@ -154,6 +163,7 @@ class Handle:
         self.curl.setopt(pycurl.URL, request.url)
         self._sink = request.sink or _NOTHING
         self.sink_error = None
+        self.is_refused = False
         self._on_header = request.on_header
         self._form_url = None if request.post_body is None else request.url
         self.is_chunked = self._is_abandoned = False
@@ -167,12 +177,28 @@ class Handle:
         self._is_abandoned = True
 
     def write(self, chunk: bytes, /) -> int | None:
-        """Hand a chunk to the sink; 0 ends the transfer."""
+        """Gather a chunk for the sink; 0 ends the transfer (CURLOPT_WRITEFUNCTION)."""
+        if not self._gathered and self._gathering is not None:
+            self._gathering.append(self)
+        self._gathered.append(chunk)
+        self._gathered_bytes += len(chunk)
+        if self._gathered_bytes >= _MOST_GATHERED_BYTES:
+            self.hand_over()
+        return 0 if self.is_refused else None
+
+    def hand_over(self) -> None:
+        """Give the sink what was gathered for it, at once."""
+        gathered, self._gathered = self._gathered, []
+        self._gathered_bytes = 0
+        if not gathered or self.is_refused:
+            return
+        body = gathered[0] if len(gathered) == 1 else b"".join(gathered)
         try:
-            return self._sink.write(chunk)
+            taken_bytes = self._sink.write(body)
         except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
             self.sink_error = error
-            return 0
+            taken_bytes = 0
+        self.is_refused = taken_bytes is not None and taken_bytes < len(body)
 
     def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
         """Make a socket for an address that libcurl has found, unless it is denied."""
@@ -193,7 +219,9 @@ class Handle:
             return float(self._retry_after)
         return float(self.curl.getinfo(pycurl.RETRY_AFTER))
 
-    def _is_to_end(self, *_bytes: int) -> int:
+    def _end_turn(self, *_bytes: int) -> int:
+        """Say whether to end the transfer (CURLOPT_XFERINFOFUNCTION)."""
+        self.hand_over()
         return int(self._is_abandoned)
 
     def _hear(self, line: bytes) -> int | None:

@@ -63,6 +63,7 @@ class Engine:
         self._running: dict[pycurl.Curl, _Moving] = {}
         self._connections = 0
         self._idle: list[Handle] = []
+        self._gathering: list[Handle] = []
         self._lanes = Lanes(self._lane_ended)
         self._ended: deque[tuple[pycurl.Curl, int, str]] = deque()
         self._closing = threading.Event()
@@ -189,7 +190,9 @@ class Engine:
             return
         host, request = transfer.host, transfer.request
         lane = self._lanes.take(host, request.credentials) if _is_ftp(request) else None
-        handle = lane.handle if lane else self._idle.pop() if self._idle else Handle()
+        handle = (
+            lane.handle if lane else self._idle.pop() if self._idle else Handle(self._gathering)
+        )
         moving = _Moving(handle, transfer, lane)
         try:
             handle.configure(
@@ -225,10 +228,17 @@ class Engine:
             if descriptor == self._wake_reader.fileno():
                 self._drain_wake_ups()
             else:
-                self._multi.socket_action(descriptor, _curl_events(events))
+                self._take_turn(descriptor, _curl_events(events))
         if self._timer_due is not None and time.monotonic() >= self._timer_due:
             self._timer_due = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._take_turn(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _take_turn(self, descriptor: int, events: int) -> None:
+        """Let libcurl work on a socket, and hand over what that brought."""
+        self._multi.socket_action(descriptor, events)
+        for handle in self._gathering:
+            handle.hand_over()
+        self._gathering.clear()
 
     def _wait_seconds(self) -> float:
         if self._inbox or self._ended:
@@ -289,6 +299,8 @@ class Engine:
         # Still among the running ones until there is an answer: none is ever forgotten.
         moving = self._running[curl]
         handle, transfer = moving.handle, moving.transfer
+        if not code and handle.is_refused:
+            code, text = pycurl.E_WRITE_ERROR, "not all of it was taken"
         try:
             answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
             if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0:

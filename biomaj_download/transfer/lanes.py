@@ -33,7 +33,7 @@ class Lane:
     """One thread, one handle, and the connection that it keeps between its transfers."""
 
     def __init__(self, on_end: OnEnd) -> None:
-        self.handle = Handle(can_be_abandoned=True)
+        self.handle = Handle()
         self.credentials: str | None = None
         self.idle_since = 0.0
         self._on_end = on_end
@@ -61,6 +61,7 @@ class Lane:
                 curl.perform()
             except pycurl.error as error:
                 code, text = _told(error.args)
+            self.handle.hand_over()
             self._on_end(curl, code, text)
         curl.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -220,17 +221,19 @@ def test_a_part_of_another_address_is_not_gone_on_with(faulty_http, tmp_path):
 
 
 def test_after_a_power_cut_only_synced_bytes_count(faulty_http, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 1_500_000)
-    cut_first(faulty_http, etag='"v1"')
+    synced, cut = 4_000_000, 5_700_000  # more than is written at once lies between them
+    monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", synced)
+    answer = Answer(body=LARGE, headers=DATE, etag='"v1"')
+    faulty_http.add("/a.dat", replace(answer, cut_after=cut))
     fail(by_http(faulty_http), tmp_path)
     monkeypatch.setattr(kept, "this_run", lambda: "another run")
-    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
+    faulty_http.add("/a.dat", answer)
 
     by_http(faulty_http).download(str(tmp_path))
 
-    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert (tmp_path / "a.dat").read_bytes() == LARGE
     first = int(asked(faulty_http)[-1][0].removeprefix("bytes=").rstrip("-"))
-    assert 1_500_000 <= first < CUT
+    assert synced <= first < cut
 
 
 def test_a_part_whose_record_is_garbled_begins_again(faulty_http, tmp_path):

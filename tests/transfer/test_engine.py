@@ -188,6 +188,37 @@ def test_engine_names_a_sink_that_takes_no_more(engine, faulty_http):
         engine.move(TransferRequest(url=faulty_http.add("/a", Answer(body=b"x")), sink=Full()))
 
 
+def test_a_sink_gets_what_a_turn_brought_at_once(engine, nginx):
+    (nginx.root / "large").write_bytes(bytes(8 * 1024 * 1024))
+    chunks: list[int] = []
+
+    class Sink:
+        def write(self, chunk: bytes) -> int:
+            chunks.append(len(chunk))
+            return len(chunk)
+
+    engine.move(TransferRequest(url=f"{nginx.url}/large", sink=Sink()))
+
+    assert sum(chunks) == 8 * 1024 * 1024
+    assert max(chunks) > 100_000
+    assert max(chunks) < 1024 * 1024 + 16 * 1024 + 1
+
+
+@pytest.mark.parametrize("protocol", ["http", "ftp"])
+def test_a_sink_that_takes_less_than_a_small_body_ends_its_transfer(
+    engine, protocol, nginx, ftp_server
+):
+    server = nginx if protocol == "http" else ftp_server
+    (server.root / "short").write_bytes(b"four")
+
+    class Sink:
+        def write(self, chunk: bytes) -> int:
+            return 3
+
+    with pytest.raises(PublishError, match="not all of it was taken"):
+        engine.move(TransferRequest(url=f"{server.url}/short", sink=Sink()))
+
+
 def test_engine_hands_on_what_a_sink_raises(engine, faulty_http, capfd):
     class Broken:
         def write(self, chunk: bytes) -> int:
