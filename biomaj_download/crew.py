@@ -10,8 +10,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from heapq import heappop, heappush
 from math import inf
-from queue import PriorityQueue
+from queue import SimpleQueue
 
 from biomaj_download.admission import Task
 
@@ -31,7 +32,11 @@ class Crew:
         self._handle = handle
         self._numbers = itertools.count()
         #: What waits: place in the order, number of arrival, task; None: a thread is to end.
-        self._waiting: PriorityQueue[tuple[float, int, Task | None]] = PriorityQueue()
+        self._waiting: list[tuple[float, int, Task | None]] = []
+        self._lock = threading.Lock()
+        #: One for each that waits. It wakes a thread at a lower price than a PriorityQueue does,
+        #: whose conditions are written in Python.
+        self._tokens: SimpleQueue[None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f"worker-{index}", daemon=True)
             for index in range(number)
@@ -42,12 +47,12 @@ class Crew:
     def hand_over(self, task: Task) -> None:
         """Have a message worked on by the next free thread."""
         number = next(self._numbers)
-        self._waiting.put((number - _places_ahead(task), number, task))
+        self._put((number - _places_ahead(task), number, task))
 
     def dismiss(self) -> None:
         """Let each thread end after what was handed over before."""
         for _ in self._threads:
-            self._waiting.put((inf, next(self._numbers), None))
+            self._put((inf, next(self._numbers), None))
 
     def wait(self, timeout_seconds: float) -> int:
         """Wait until all have ended, but not longer; return how many have not."""
@@ -57,8 +62,18 @@ class Crew:
         return sum(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        while (task := self._waiting.get()[-1]) is not None:
+        while (task := self._next()) is not None:
             self._handle(task)
+
+    def _put(self, entry: tuple[float, int, Task | None]) -> None:
+        with self._lock:
+            heappush(self._waiting, entry)
+        self._tokens.put(None)
+
+    def _next(self) -> Task | None:
+        self._tokens.get()
+        with self._lock:
+            return heappop(self._waiting)[-1]
 
 
 def _places_ahead(task: Task) -> int:

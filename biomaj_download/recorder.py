@@ -27,7 +27,7 @@ log = logging.getLogger("biomaj.download.recorder")
 
 #: An outcome waits so long for others to share its round trip; longer where many came together.
 GATHER_SECONDS = 0.005
-GATHER_MANY_SECONDS = 0.02
+GATHER_MANY_SECONDS = 0.03
 MANY = 5
 
 

@@ -28,7 +28,8 @@ CONSUMER_TIMEOUT_MILLISECONDS = 24 * 3600 * 1000
 
 #: While messages are settled so soon, a second consumer takes this many times the slots ahead:
 #: the broker's and the store's round trips are then shared. It ends when one takes longer.
-AHEAD = 3
+AHEAD = 8
+MOST_AHEAD = 512
 QUICK_SECONDS = 0.1
 SLOW_SECONDS = 0.5
 
@@ -188,7 +189,7 @@ class Consumer:
         if self._orders.stopping.is_set():
             return
         if self._ahead_tag is None and self._quick_in_row >= self._slots:
-            self._ahead_tag = self._consume(AHEAD * self._slots)
+            self._ahead_tag = self._consume(min(AHEAD * self._slots, MOST_AHEAD))
         elif self._ahead_tag is not None and slowest_seconds > SLOW_SECONDS:
             self._channel.basic_cancel(self._ahead_tag)
             self._ahead_tag = None
