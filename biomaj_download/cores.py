@@ -3,6 +3,9 @@
 Of Python's threads one computes at a time, and each system call passes that right on. Where Linux
 spreads them over the cores, passing it on wakes a core each time, which costs a small file more
 than all else. What computes beside them (digests, archive tests, other programs) takes `any_core`.
+
+On one core, Linux lets a thread that is woken go first; ours would find that the one which woke it
+still has the right to compute, and sleep again. SCHED_BATCH (sched(7)) lets it wait for its turn.
 """
 
 from __future__ import annotations
@@ -59,6 +62,8 @@ class OneCore:
         self.core = self.allowed[index % len(self.allowed)]
         os.sched_setaffinity(0, {self.core})
         _mine = self
+        with suppress(OSError):  # a host that refuses this alone
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         self._looked_at = time.monotonic()
         self._used_seconds = time.process_time()
         self._idle_seconds = _idle_seconds(self.allowed)

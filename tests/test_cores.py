@@ -59,6 +59,21 @@ def test_threads_keep_to_the_core_and_what_computes_beside_them_takes_any(index:
     assert told_by_a_process(index) == expected
 
 
+def policies() -> list[int]:
+    """Return how a process that keeps to a core is scheduled, and a thread that it makes."""
+    OneCore(0)
+    told = [os.sched_getscheduler(0)]
+    thread = threading.Thread(target=lambda: told.append(os.sched_getscheduler(0)))
+    thread.start()
+    thread.join()
+    return told
+
+
+def test_a_thread_that_is_woken_waits_for_its_turn() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(policies) == [os.SCHED_BATCH, os.SCHED_BATCH]
+
+
 def test_a_process_that_keeps_to_none_takes_any() -> None:
     with any_core():
         assert os.sched_getaffinity(0) == set(CORES)
