@@ -6,6 +6,8 @@ than all else. What computes beside them (digests, archive tests, other programs
 
 On one core, Linux lets a thread that is woken go first; ours would find that the one which woke it
 still has the right to compute, and sleep again. SCHED_BATCH (sched(7)) lets it wait for its turn.
+A thread that moves large files has more to do for the kernel than in Python: others of the system
+are not to go before it (`Mover`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,11 @@ OTHERS_SHARE = 0.3
 #: /proc/stat, after the name of a core (proc(5)): its time without work, and waiting for a disk.
 _IDLE = slice(3, 5)
 
+#: Of a thread that moves so much, most of the time is the kernel's.
+_MUCH_BYTES_A_SECOND = 50_000_000
+#: Its speed is looked at so often.
+_PACE_SECONDS = 0.1
+
 #: Where this process keeps to, if it keeps to one core.
 _mine: OneCore | None = None
 
@@ -34,16 +41,46 @@ def any_core() -> Iterator[None]:
         yield
         return
     _take(_mine.allowed)
+    _schedule(os.SCHED_OTHER)
     try:
         yield
     finally:
         _take({_mine.core})  # the process may have moved meanwhile
+        _schedule(os.SCHED_BATCH)
+
+
+class Mover:
+    """Lets the thread that moves bytes go first when it is woken, while it moves much."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._moved_bytes = 0
+        self._goes_first = False
+
+    def moved(self, number_bytes: int) -> None:
+        """Count bytes that this thread has moved."""
+        self._moved_bytes += number_bytes
+        seconds = time.monotonic() - self._since
+        if seconds < _PACE_SECONDS:
+            return
+        moves_much = self._moved_bytes >= _MUCH_BYTES_A_SECOND * seconds
+        self._since, self._moved_bytes = self._since + seconds, 0
+        if moves_much is not self._goes_first:
+            self._goes_first = moves_much
+            _schedule(os.SCHED_OTHER if moves_much else os.SCHED_BATCH)
 
 
 def _take(cores: Iterable[int], thread: int = 0) -> None:
     """Have a thread run on these cores, if they and it are still there; 0: this thread."""
     with suppress(OSError):
         os.sched_setaffinity(thread, cores)
+
+
+def _schedule(policy: int) -> None:
+    """Have this thread scheduled so, where its process keeps to a core and the host allows it."""
+    if _mine is not None:
+        with suppress(OSError):
+            os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 class OneCore:
@@ -62,8 +99,7 @@ class OneCore:
         self.core = self.allowed[index % len(self.allowed)]
         os.sched_setaffinity(0, {self.core})
         _mine = self
-        with suppress(OSError):  # a host that refuses this alone
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        _schedule(os.SCHED_BATCH)
         self._looked_at = time.monotonic()
         self._used_seconds = time.process_time()
         self._idle_seconds = _idle_seconds(self.allowed)

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 
 import pytest
 
-from biomaj_download.cores import OneCore, any_core, better_core
+from biomaj_download.cores import Mover, OneCore, any_core, better_core
 
 pytestmark = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2, reason="needs two cores: there is no other one to take"
@@ -72,6 +73,30 @@ def policies() -> list[int]:
 def test_a_thread_that_is_woken_waits_for_its_turn() -> None:
     with get_context("spawn").Pool(1) as pool:
         assert pool.apply(policies) == [os.SCHED_BATCH, os.SCHED_BATCH]
+
+
+def policies_by_speed() -> list[int]:
+    """Return how a thread is scheduled that moves little, then much, then little."""
+    OneCore(0)
+    mover, told = Mover(), []
+    for number_bytes in (10_000, 1_000_000_000, 10_000):
+        time.sleep(0.11)
+        mover.moved(number_bytes)
+        told.append(os.sched_getscheduler(0))
+    return told
+
+
+def test_a_thread_that_moves_much_goes_first() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        told = pool.apply(policies_by_speed)
+    assert told == [os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_BATCH]
+
+
+def test_a_thread_of_a_process_that_keeps_to_no_core_is_left_alone() -> None:
+    mover = Mover()
+    time.sleep(0.11)
+    mover.moved(1_000_000_000)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_a_process_that_keeps_to_none_takes_any() -> None:

@@ -17,6 +17,7 @@ from urllib.request import getproxies_environment
 import certifi
 import pycurl
 
+from biomaj_download.cores import Mover
 from biomaj_download.errors import AccessDenied, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.addresses import Guard, guard_of
@@ -99,11 +100,13 @@ class Handle:
 
     Who drives it calls `hand_over` after each turn of libcurl's; `gathering` tells for which
     handles. None: it is driven by `perform`, hands over by itself but for what the last turn
-    brought, and asks at each turn, at least once a second, whether to go on.
+    brought, and asks at each turn, at least once a second, whether to go on. `mover`: of the thread
+    that drives it.
     """
 
-    def __init__(self, gathering: list[Handle] | None = None) -> None:
+    def __init__(self, mover: Mover, gathering: list[Handle] | None = None) -> None:
         self.curl = pycurl.Curl()
+        self._mover = mover
         self._gathering = gathering
         self._options: dict[int, Any] | None = None
         self._sink = _NOTHING
@@ -193,6 +196,7 @@ class Handle:
         if not gathered or self.is_refused:
             return
         body = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        self._mover.moved(len(body))
         try:
             taken_bytes = self._sink.write(body)
         except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it

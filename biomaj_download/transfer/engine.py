@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 
 import pycurl
 
+from biomaj_download.cores import Mover
 from biomaj_download.errors import Cancelled, DownloadError, PublishError, TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.easy import Handle
@@ -64,6 +65,7 @@ class Engine:
         self._connections = 0
         self._idle: list[Handle] = []
         self._gathering: list[Handle] = []
+        self._mover = Mover()
         self._lanes = Lanes(self._lane_ended)
         self._ended: deque[tuple[pycurl.Curl, int, str]] = deque()
         self._closing = threading.Event()
@@ -191,7 +193,11 @@ class Engine:
         host, request = transfer.host, transfer.request
         lane = self._lanes.take(host, request.credentials) if _is_ftp(request) else None
         handle = (
-            lane.handle if lane else self._idle.pop() if self._idle else Handle(self._gathering)
+            lane.handle
+            if lane
+            else self._idle.pop()
+            if self._idle
+            else Handle(self._mover, self._gathering)
         )
         moving = _Moving(handle, transfer, lane)
         try:

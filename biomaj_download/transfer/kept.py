@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from biomaj_download.cores import any_core
 from biomaj_download.machine import this_run
 from biomaj_download.permissions import STATE_MODE
 from biomaj_download.transfer.ranges import Ranges
@@ -122,7 +123,8 @@ class Keeper:
         try:
             descriptor = os.open(self._part_path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fdatasync(descriptor)
+                with any_core():
+                    os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
             with self._lock:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pycurl
 
+from biomaj_download.cores import Mover
 from biomaj_download.transfer.easy import Handle
 from biomaj_download.transfer.hosts import Host
 
@@ -33,7 +34,7 @@ class Lane:
     """One thread, one handle, and the connection that it keeps between its transfers."""
 
     def __init__(self, on_end: OnEnd) -> None:
-        self.handle = Handle()
+        self.handle = Handle(Mover())
         self.credentials: str | None = None
         self.idle_since = 0.0
         self._on_end = on_end
