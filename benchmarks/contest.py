@@ -26,6 +26,8 @@ from biomaj_download.message import downmessage_pb2 as wire
 
 #: A peer that takes longer than this has lost.
 _GIVE_UP_SECONDS = 240
+#: What was removed goes on being discarded for a moment.
+_REST_SECONDS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,8 @@ def in_turn(
     for _ in range(scale.runs):
         for tool, rate in _tools(contest, result, scale):
             part = 1 if scale.is_smoke else parts.get(tool, 1)
+            if not scale.is_smoke:
+                _let_disk_rest()
             try:
                 result.add(tool, figure(rate(names[: round(len(names) * part)])))
             except (subprocess.SubprocessError, SystemExit) as error:
@@ -172,6 +176,12 @@ def in_turn(
                     raise
                 result.lacking[tool] = _reason(error)
                 result.figures.pop(tool, None)
+
+
+def _let_disk_rest() -> None:
+    """Have all stored that was written before: the one that writes through would wait for it."""
+    os.sync()
+    time.sleep(_REST_SECONDS)
 
 
 def _tools(
