@@ -274,18 +274,26 @@ class _Watch:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in _told(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def _memory_bytes(pid: int) -> int:
     """Return what a process and its children hold; what they share counts once (Pss)."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    (own,) = (line.split()[1] for line in rollup if line.startswith("Pss:"))
-    return int(own) * 1024 + sum(map(_memory_bytes, _children(pid)))
+    rollup = _told(f"/proc/{pid}/smaps_rollup").splitlines()
+    own = sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return own * 1024 + sum(map(_memory_bytes, _children(pid)))
 
 
 def _cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process and its children had, without those that ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])  # utime and stime (proc_pid_stat(5))
+    fields = _told(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    ticks = sum(map(int, fields[11:13]))  # utime and stime (proc_pid_stat(5))
     return ticks / os.sysconf("SC_CLK_TCK") + sum(map(_cpu_seconds, _children(pid)))
+
+
+def _told(path: str) -> str:
+    """Return what the kernel tells of a process; nothing: it has ended meanwhile."""
+    try:
+        return Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
