@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mode
@@ -53,15 +53,31 @@ class Report:
         values = {name: asdict(result) for name, result in sorted(self._results.items())}
         self._path.write_text(json.dumps(values, indent=1) + "\n")
 
+    def known(self, rows: Sequence[Row]) -> list[tuple[Row, Result]]:
+        """Return the rows that have a result, each with it."""
+        return [(row, self._results[row.name]) for row in rows if row.name in self._results]
+
     def write(self, rows: Sequence[Row]) -> None:
         """Write the table and the plots of all rows that have a result."""
-        known = [(row, self._results[row.name]) for row in rows if row.name in self._results]
+        known = self.known(rows)
         (self._folder / "results.md").write_text(_document(known))
         by_name = {row.name: (row, result) for row, result in known}
         for name in PLOTS:
             panels = [by_name[row] for row in PLOTS[name].rows if row in by_name]
             if panels:
                 plot(self._folder / f"{name}.png", PLOTS[name].title, panels)
+
+
+def short_table(rows: Sequence[Row], folder: Path) -> Iterator[str]:
+    """Return README's table of the results that a folder keeps, line by line."""
+    yield "| work | ours | 3.2.12 | best of the others | goal | reached |"
+    yield "|---|---|---|---|---|---|"
+    for row, result in Report(folder).known(rows):
+        best = result.best(_PEER_NAMES, is_more_better=row.is_more_better)
+        peer = f"{_cell(row, result, best)} ({best})" if best else ""
+        old = _cell(row, result, OLD) if OLD in result.figures else ""
+        cells = [row.work, _ours(row, result), old, peer, row.goal, _reached(row, result)]
+        yield f"| {' | '.join(cells)} |"
 
 
 def line(row: Row, result: Result) -> str:

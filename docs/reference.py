@@ -136,7 +136,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
 
 
 def readme(heading: str) -> str:
-    """Return the text below a heading of README, without links, which lead into the repository.
+    """Return the text below a heading of README, without what leads into the repository.
 
     Raises:
         KeyError: there is no such heading.
@@ -145,7 +145,8 @@ def readme(heading: str) -> str:
     found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
     if found is None:
         raise KeyError(f"README.md: expected a heading {heading!r}")
-    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", found[1]).strip()
+    text = re.sub(r"!\[[^]]*\]\([^)]+\)\n*", "", found[1])
+    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]+\)", r"\1", text).strip()
 
 
 def table(name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import RESULTS, ROWS
+from benchmarks.report import short_table
 from biomaj_download.settings import KNOWN_ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,12 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("table", ["options_table", "errors_table", "metrics_table"])
 def test_readme_has_the_tables_that_the_code_makes(table):
     rows = list(TABLES[table]())
+
+    assert "\n".join(rows) in README, "\n".join(rows)
+
+
+def test_readme_has_the_figures_that_were_measured():
+    rows = list(short_table(ROWS, RESULTS))
 
     assert "\n".join(rows) in README, "\n".join(rows)
 
