@@ -77,8 +77,11 @@ def _take(cores: Iterable[int], thread: int = 0) -> None:
 
 
 def _schedule(policy: int) -> None:
-    """Have this thread scheduled so, where its process keeps to a core and the host allows it."""
-    if _mine is not None:
+    """Have this thread scheduled so, where its process keeps to a core and the host allows it.
+
+    Whoever started the process in another way than usual wants it so.
+    """
+    if _mine is not None and _mine.is_scheduled_as_usual:
         with suppress(OSError):
             os.sched_setscheduler(0, policy, os.sched_param(0))
 
@@ -98,6 +101,7 @@ class OneCore:
         self.allowed = sorted(os.sched_getaffinity(0))
         self.core = self.allowed[index % len(self.allowed)]
         os.sched_setaffinity(0, {self.core})
+        self.is_scheduled_as_usual = os.sched_getscheduler(0) == os.SCHED_OTHER
         _mine = self
         _schedule(os.SCHED_BATCH)
         self._looked_at = time.monotonic()

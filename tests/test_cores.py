@@ -75,6 +75,21 @@ def test_a_thread_that_is_woken_waits_for_its_turn() -> None:
         assert pool.apply(policies) == [os.SCHED_BATCH, os.SCHED_BATCH]
 
 
+def policies_of_an_idle_one() -> list[int]:
+    """Return how a process is scheduled that was started to have what others leave."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    OneCore(0)
+    told = [os.sched_getscheduler(0)]
+    with any_core():
+        told.append(os.sched_getscheduler(0))
+    return [*told, os.sched_getscheduler(0)]
+
+
+def test_a_process_that_was_started_as_an_idle_one_stays_so() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(policies_of_an_idle_one) == [os.SCHED_IDLE] * 3
+
+
 def policies_by_speed() -> list[int]:
     """Return how a thread is scheduled that moves little, then much, then little."""
     OneCore(0)
