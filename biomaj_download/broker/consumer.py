@@ -26,8 +26,9 @@ log = logging.getLogger("biomaj.download.broker")
 #: obeys this consumer argument since 4.3 and ignores it before; a policy can say the same.
 CONSUMER_TIMEOUT_MILLISECONDS = 24 * 3600 * 1000
 
-#: While messages are settled so soon, a second consumer takes this many times the slots ahead:
-#: the broker's and the store's round trips are then shared. It ends when one takes longer.
+#: While messages are settled so soon, a second consumer takes this many times the slots ahead, but
+#: no more than that: the broker's and the store's round trips are then shared. It ends when one
+#: takes longer.
 AHEAD = 8
 MOST_AHEAD = 512
 QUICK_SECONDS = 0.1

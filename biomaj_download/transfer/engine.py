@@ -192,13 +192,7 @@ class Engine:
             return
         host, request = transfer.host, transfer.request
         lane = self._lanes.take(host, request.credentials) if _is_ftp(request) else None
-        handle = (
-            lane.handle
-            if lane
-            else self._idle.pop()
-            if self._idle
-            else Handle(self._mover, self._gathering)
-        )
+        handle = lane.handle if lane else self._take_handle()
         moving = _Moving(handle, transfer, lane)
         try:
             handle.configure(
@@ -217,6 +211,10 @@ class Engine:
             lane.move()
         else:
             self._multi.add_handle(handle.curl)
+
+    def _take_handle(self) -> Handle:
+        """Return a handle for the multi handle: one that was used before, if there is one."""
+        return self._idle.pop() if self._idle else Handle(self._mover, self._gathering)
 
     def _put_away(self, moving: _Moving) -> None:
         """Keep a handle for another transfer, and with it, in a lane, its connection."""
