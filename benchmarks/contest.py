@@ -26,8 +26,6 @@ from biomaj_download.message import downmessage_pb2 as wire
 
 #: A peer that takes longer than this has lost.
 _GIVE_UP_SECONDS = 240
-#: What was removed goes on being discarded for a moment.
-_REST_SECONDS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +70,7 @@ class Contest:
             known_hosts=origin.ssh.known_hosts_file,
         )
         command = peer.command(fetch)
-        os.sync()
+        self.ground.let_disk_rest()
         started = time.monotonic()
         subprocess.run(
             command,
@@ -105,7 +103,7 @@ class Contest:
         home = self.ground.site.new_home()
         session = site.new_session()
         requests = list(self._requests(session, home, names))
-        os.sync()
+        self.ground.let_disk_rest()
         if len(requests) == 1:
             run = site.bring(command, session, requests[0])
         else:
@@ -167,21 +165,13 @@ def in_turn(
     for _ in range(scale.runs):
         for tool, rate in _tools(contest, result, scale):
             part = 1 if scale.is_smoke else parts.get(tool, 1)
-            if not scale.is_smoke:
-                _let_disk_rest()
             try:
                 result.add(tool, figure(rate(names[: round(len(names) * part)])))
             except (subprocess.SubprocessError, SystemExit) as error:
                 if scale.is_smoke or tool == OURS:
                     raise
-                result.lacking[tool] = _reason(error)
+                result.lacking[tool] = reason(error)
                 result.figures.pop(tool, None)
-
-
-def _let_disk_rest() -> None:
-    """Have all stored that was written before: the one that writes through would wait for it."""
-    os.sync()
-    time.sleep(_REST_SECONDS)
 
 
 def _tools(
@@ -206,7 +196,8 @@ def _peer_rate(contest: Contest, peer: Peer, names: Sequence[str]) -> float:
     return len(names) / contest.peer(peer, names)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Say why a program, whose output was captured as bytes, brought nothing."""
     if isinstance(error, subprocess.TimeoutExpired):
         return f"more than {_GIVE_UP_SECONDS} s"
     if isinstance(error, subprocess.CalledProcessError):

@@ -6,7 +6,9 @@ there is no far origin, and `why_no_link` says why.
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +18,9 @@ from benchmarks.origin import Origin
 from benchmarks.row import Network, Scale
 from benchmarks.site import Site
 from tests.servers.process import MissingServer
+
+#: The room of files that were removed goes on being discarded for a moment.
+_REST_SECONDS = 1
 
 
 class Ground:
@@ -29,6 +34,7 @@ class Ground:
         self._near = Origin(stack)
         self._far = self._make_far_origin(stack)
         self.origin = self._near
+        self._rest_seconds = 0
 
     def go_to(self, network: Network, scale: Scale) -> None:
         """Have the origin at the end of this network, which is nearer in a smoke run.
@@ -36,6 +42,7 @@ class Ground:
         Raises:
             MissingServer: there is no such network here; the text says why.
         """
+        self._rest_seconds = scale.of(_REST_SECONDS, 0)
         self.origin = self._near
         kind = network.value
         if kind is None:
@@ -44,6 +51,11 @@ class Ground:
             raise MissingServer(self.why_no_link)
         self.origin = self._far
         self._link.become(replace(kind, rtt_ms=kind.rtt_ms / scale.of(1, 10)))
+
+    def let_disk_rest(self) -> None:
+        """Have the disk done with what others wrote and removed: who writes through would wait."""
+        os.sync()
+        time.sleep(self._rest_seconds)
 
     def _make_link(self, stack: ExitStack) -> Link | None:
         try:

@@ -67,7 +67,7 @@ def _share_of_line(result: Result) -> float:
 
 
 def _wide_text(result: Result) -> str:
-    return f"{result.median(OURS):.0f} MB/s, {_share_of_line(result):.0%} of the line"
+    return f"{result.median(OURS):,.0f} MB/s, {_share_of_line(result):.1%} of the line"
 
 
 def _share_of_curl(result: Result) -> float:
@@ -75,7 +75,7 @@ def _share_of_curl(result: Result) -> float:
 
 
 def _loopback_text(result: Result) -> str:
-    return f"{result.median(OURS):.0f} MB/s, {_share_of_curl(result):.2f} of curl"
+    return f"{result.median(OURS):,.0f} MB/s, {_share_of_curl(result):.2f} of curl"
 
 
 def _wide_row(protocol: str, mebibytes: int, lacking: dict[str, str]) -> Row:

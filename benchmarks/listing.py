@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import oldpackage
+from benchmarks.contest import reason
 from benchmarks.ground import Ground
 from benchmarks.peers import obscured
 from benchmarks.row import OLD, OURS, Network, Result, Row, Scale
@@ -43,7 +44,7 @@ def _list(python: str, ground: Ground, protocol: str, folder: str, pattern: str)
     """Return how many files matched, the seconds and the bytes of memory."""
     command = [python, "-c", LIST_AND_MATCH, protocol, ground.origin.server(protocol)]
     command += [ground.origin.directory(protocol, folder), pattern]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    done = subprocess.run(command, capture_output=True, check=True, cwd="/")
     told: list[float] = json.loads(done.stdout.splitlines()[-1])
     return told
 
@@ -119,7 +120,7 @@ class Directory:
                 except subprocess.CalledProcessError as error:
                     if tool == OURS:
                         raise
-                    result.lacking[tool] = f"fails: {error.stderr.strip().splitlines()[-1]}"
+                    result.lacking[tool] = reason(error)
                     continue
                 matched, seconds, memory = told
                 if matched != files // 2:
