@@ -25,8 +25,13 @@ try:
     from biomaj_download.download.registry import get_handler
     downloader = get_handler(protocol, host, folder)
 except ImportError:
-    from biomaj_download.download.curl import CurlDownload
-    downloader = CurlDownload(protocol, host, folder)
+    from biomaj_download.download.curl import CurlDownload, HTTPParse
+    date = r"(\\d\\d-\\w+-\\d{4} [\\d:]+)"
+    of_nginx = HTTPParse(
+        '<a href="([^"/]+)/">.* ' + date, '<a href="([^"/]+)">.* ' + date + r" +(\\d+)",
+        file_date_format="%d-%b-%Y %H:%M",
+    )
+    downloader = CurlDownload(protocol, host, folder, of_nginx)
 started = time.monotonic()
 files, directories = downloader.list()
 downloader.match([pattern], files, directories)
