@@ -78,16 +78,16 @@ def _loopback_text(result: Result) -> str:
     return f"{result.median(OURS):,.0f} MB/s, {_share_of_curl(result):.2f} of curl"
 
 
-def _wide_row(protocol: str, mebibytes: int, lacking: dict[str, str]) -> Row:
+def _wide_row(protocol: str, lacking: dict[str, str]) -> Row:
     return Row(
         name=f"large-{protocol}-wide",
-        work=f"{mebibytes >> 10} GiB, {protocol.upper()}, wide area, 16 connections, sha256",
+        work=f"2 GiB, {protocol.upper()}, wide area, 16 connections, sha256",
         network=Network.WIDE,
         unit="MB/s",
         goal="95 % of the line",
         measure=Large(
             protocol=protocol,
-            mebibytes=mebibytes,
+            mebibytes=2048,
             connections=16,
             digest="sha256",
             lacking=lacking,
@@ -113,9 +113,9 @@ def _loopback_row(protocol: str, digest: str) -> Row:
 ROWS = (
     _loopback_row("http", "sha256"),
     _loopback_row("ftp", "sha256"),
-    _wide_row("http", 2048, {OLD: ONE_CONNECTION}),
-    _wide_row("ftp", 1024, {OLD: ONE_CONNECTION}),
-    _wide_row("sftp", 1024, {OLD: ONE_CONNECTION}),
+    _wide_row("http", {OLD: ONE_CONNECTION}),
+    _wide_row("ftp", {OLD: ONE_CONNECTION}),
+    _wide_row("sftp", {OLD: ONE_CONNECTION}),
     Row(
         name="large-http-far",
         work="128 MiB, HTTP, RTT 150 ms with 0.1 % loss, 16 connections, sha256",

@@ -16,6 +16,8 @@ from benchmarks.ground import Ground
 from benchmarks.peers import obscured
 from benchmarks.row import OLD, OURS, Network, Result, Row, Scale
 
+#: Over so many connections, by ours and by rclone; the others have one.
+_CONNECTIONS = 8
 #: Lists and matches, and tells how long it took and the most memory it had; 3.2.12 has the class
 #: by another name.
 LIST_AND_MATCH = """
@@ -23,6 +25,9 @@ import json, sys, time
 protocol, host, folder, pattern = sys.argv[1:]
 try:
     from biomaj_download.download.registry import get_handler
+    from biomaj_download.settings import TransferSettings
+    from biomaj_download.transfer import shared
+    shared.set_up(TransferSettings(ftp_connections_per_host=CONNECTIONS))
     downloader = get_handler(protocol, host, folder)
 except ImportError:
     from biomaj_download.download.curl import CurlDownload, HTTPParse
@@ -39,7 +44,7 @@ seconds = time.monotonic() - started
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 memory = int(status["VmHWM"].split()[0]) * 1024
 print(json.dumps([len(downloader.files_to_download), seconds, memory]))
-"""
+""".replace("CONNECTIONS", str(_CONNECTIONS))
 MEMORY = "memory in MB"
 #: A run of 3.2.12 takes minutes where it lists a tree.
 _OLD_RUNS = 1
@@ -67,8 +72,8 @@ def measure_tree(ground: Ground, scale: Scale) -> Result:
 
     host, _, port = ground.origin.server("ftp").partition(":")
     lftp = ["lftp", "--norc", "-c", f"open {ground.origin.url('ftp', 'tree')}; find ."]
-    rclone = ["rclone", "lsf", "-R", "--files-only", "--config", "/dev/null", "--checkers", "8"]
-    rclone += ["--ftp-host", host, "--ftp-port", port, "--ftp-user", "anonymous"]
+    rclone = ["rclone", "lsf", "-R", "--files-only", "--config", "/dev/null", "--checkers"]
+    rclone += [str(_CONNECTIONS), "--ftp-host", host, "--ftp-port", port, "--ftp-user", "anonymous"]
     rclone += ["--ftp-pass", obscured("bench"), ":ftp:/tree"]
     for number in range(scale.runs):
         result.add(OURS, _seconds(by_class(sys.executable), len(names)))
@@ -153,7 +158,7 @@ def _directory_row(protocol: str, server: str) -> Row:
 ROWS = (
     Row(
         name="tree-ftp-wide",
-        work="list 300 directories of 30 files, FTP, wide area",
+        work=f"list 300 directories of 30 files, FTP, wide area, {_CONNECTIONS} connections",
         network=Network.WIDE,
         unit="s",
         is_more_better=False,

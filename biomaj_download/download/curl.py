@@ -355,7 +355,7 @@ class CurlDownload(DownloadInterface):
             proxy_auth=self.proxy_auth,
             timeout_seconds=min(limits) if limits else None,
             max_connections=self._values["max_connections"],
-            options=libcurl_options(self.curl_protocol, self._values),
+            options=libcurl_options(self.curl_protocol, self.server, self._values),
             cancellation=self.cancellation,
             **wanted,
         )

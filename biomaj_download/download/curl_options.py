@@ -10,6 +10,7 @@ from typing import Any
 
 import pycurl
 
+from biomaj_download.download.host_keys import HostKeyJudge
 from biomaj_download.download.options import (
     CHECKSUM_OPTIONS,
     CONNECTION_OPTIONS,
@@ -75,17 +76,15 @@ _FTP_METHODS = {
     "nocwd": pycurl.FTPMETHOD_NOCWD,
     "singlecwd": pycurl.FTPMETHOD_SINGLECWD,
 }
-_NEW_HOST_ANSWERS = {
-    "reject": pycurl.KHSTAT_REJECT,
-    "accept": pycurl.KHSTAT_FINE,
-    "add": pycurl.KHSTAT_FINE_ADD_TO_FILE,
-}
 #: libcurl's own interval of keep-alive probes (CURLOPT_TCP_KEEPIDLE).
 _KEEPALIVE_SECONDS = 60
 
 
-def libcurl_options(protocol: str, values: Mapping[str, Any]) -> dict[int, Any]:
-    """Return a bank's options in libcurl's terms, as far as the protocol has a use for them."""
+def libcurl_options(protocol: str, server: str, values: Mapping[str, Any]) -> dict[int, Any]:
+    """Return a bank's options in libcurl's terms, as far as the protocol has a use for them.
+
+    `server`: name, or name:port.
+    """
     keepalive_seconds = values["tcp_keepalive"] or _KEEPALIVE_SECONDS
     options: dict[int, Any] = {
         pycurl.TCP_KEEPALIVE: 1,
@@ -109,7 +108,7 @@ def libcurl_options(protocol: str, values: Mapping[str, Any]) -> dict[int, Any]:
     if protocol == "ftps":
         options[pycurl.FTP_SSL] = pycurl.FTPSSL_ALL
     if protocol == "sftp":
-        options |= _ssh_options(values)
+        options |= _ssh_options(server, values)
     return options
 
 
@@ -123,30 +122,12 @@ def _tls_options(values: Mapping[str, Any]) -> dict[int, Any]:
     return options
 
 
-def _ssh_options(values: Mapping[str, Any]) -> dict[int, Any]:
+def _ssh_options(server: str, values: Mapping[str, Any]) -> dict[int, Any]:
+    hosts_file = values["ssh_hosts_file"]
     options: dict[int, Any] = {
-        pycurl.SSH_KNOWNHOSTS: str(values["ssh_hosts_file"]),
-        pycurl.SSH_KEYFUNCTION: _JUDGES[values["ssh_new_host"]],
+        pycurl.SSH_KNOWNHOSTS: str(hosts_file),
+        pycurl.SSH_KEYFUNCTION: HostKeyJudge(server, hosts_file, values["ssh_new_host"]),
     }
     if values["ssh_key_file"]:
         options[pycurl.SSH_PRIVATE_KEYFILE] = str(values["ssh_key_file"])
     return options
-
-
-class _HostKeyJudge:
-    """Answers libcurl's question about a server's key (CURLOPT_SSH_KEYFUNCTION)."""
-
-    def __init__(self, new_host_answer: int) -> None:
-        self._new_host_answer = new_host_answer
-
-    def __call__(self, _known: object, _found: object, match: int) -> int:
-        """Return what libcurl shall do: a key that is not the stored one is never taken."""
-        if match == pycurl.KHMATCH_OK:
-            return int(pycurl.KHSTAT_FINE)
-        if match == pycurl.KHMATCH_MISMATCH:
-            return int(pycurl.KHSTAT_REJECT)
-        return self._new_host_answer
-
-
-#: One object each: requests with equal options share a configured handle.
-_JUDGES = {name: _HostKeyJudge(answer) for name, answer in _NEW_HOST_ANSWERS.items()}

@@ -1,7 +1,8 @@
 """Move bytes: one thread, one libcurl multi handle, limits in all and per host.
 
 In: a `TransferRequest`, from any thread.  Out: a `Future` of its `TransferResult`.
-The engine moves each request once and never retries. FTP's move in `lanes`, at the same limits.
+The engine moves each request once and never retries. Those of FTP and SFTP move in `lanes`, at the
+same limits.
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ class Engine:
         if not transfer.future.running() and not transfer.future.set_running_or_notify_cancel():
             return
         host, request = transfer.host, transfer.request
-        lane = self._lanes.take(host, request.credentials) if _is_ftp(request) else None
+        lane = self._lanes.take(host, request.credentials) if _needs_a_lane(request) else None
         handle = lane.handle if lane else self._take_handle()
         moving = _Moving(handle, transfer, lane)
         try:
@@ -358,8 +359,8 @@ class Engine:
                 transfer.future.set_exception(Cancelled("transfer: the process is stopping"))
 
 
-def _is_ftp(request: TransferRequest) -> bool:
-    return request.url.startswith("ftp")
+def _needs_a_lane(request: TransferRequest) -> bool:
+    return request.url.startswith(("ftp", "sftp"))
 
 
 def _obey(handle: Handle, transfer: Transfer, code: int) -> bool:

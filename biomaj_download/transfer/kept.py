@@ -26,7 +26,7 @@ SUFFIX = ".kept"
 #: A shorter part is not worth a file: it begins again in a moment.
 FROM_BYTES = 1024 * 1024
 #: The bytes are synced so often that a power cut, or a crash of an NFS client, costs little.
-_SYNC_EVERY_BYTES = 256 * 1024 * 1024
+_SYNC_EVERY_BYTES = 64 * 1024 * 1024
 #: What lies behind a hole is noted so often: a killed process loses no more of it.
 _NOTE_EVERY_BYTES = 32 * 1024 * 1024
 
@@ -95,10 +95,11 @@ class Keeper:
         """
         self._unsynced_bytes += written_bytes
         self._unnoted_bytes += written_bytes
+        if self._syncing is not None and self._syncing.is_alive():
+            return  # a new record would have to wait for what the file system syncs
         if self._written is not None and self._unnoted_bytes >= _NOTE_EVERY_BYTES:
             self._note(scattered=True)
-        is_idle = self._syncing is None or not self._syncing.is_alive()
-        if is_idle and self._unsynced_bytes >= _SYNC_EVERY_BYTES:
+        if self._unsynced_bytes >= _SYNC_EVERY_BYTES:
             self._unsynced_bytes = 0
             self._syncing = threading.Thread(
                 target=self._sync, args=(list(self._ranges),), daemon=True

@@ -36,9 +36,6 @@ MOST_STREAMS = 16
 FAST_BYTES_A_SECOND = 200_000_000
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
-#: A stream that is slower than the others is relieved of half of what it has still to bring, if
-#: that would take it so many times longer than the first answer took.
-_WORTH_ANSWERS = 8
 _LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
@@ -46,27 +43,26 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class _PieceKind:
-    """How long pieces are; `shares`: how many of what is left a stream takes, one after another.
+    """How long pieces are: each stream's share of what is left, within bounds.
 
     Long enough that what lies between two of them costs little, and short enough that the file
-    grows from its beginning. With more shares the last ones are short: the streams end together.
-    `may_be_cut`: one that runs can be made shorter.
+    grows from its beginning. `worth_answers`: a stream that is slower than the others is relieved
+    of half of what it has still to bring, if that would take it so many times longer than the first
+    answer took; what costs a new connection is worth it later.
     """
 
     least_bytes: int
     most_bytes: int
-    shares: int
-    may_be_cut: bool = True
+    worth_answers: int
 
 
 _MIB = 1024 * 1024
 _PIECES = {
-    "http": _PieceKind(2 * _MIB, 16 * _MIB, shares=2),
+    "http": _PieceKind(2 * _MIB, 16 * _MIB, worth_answers=3),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
-    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, shares=1),
-    # libssh2 has asked for some MiB behind a piece's end by then, and they come. Where it is cut,
-    # libcurl says goodbye to the server, with all other transfers waiting.
-    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, shares=1, may_be_cut=False),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, worth_answers=8),
+    # libssh2 has asked for some MiB behind a piece's end by then, and they come.
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, worth_answers=8),
 }
 
 
@@ -272,12 +268,10 @@ class Segments:
 
     def _relieve_the_slowest(self) -> bool:
         """Have another stream bring the end of what would come last, if that is worth its start."""
-        if not self._pieces.may_be_cut:
-            return False
         now = time.monotonic()
         first = self._first
         answer_seconds = (first.began_at or now) - first.asked_at
-        worth_seconds = max(_WORTH_ANSWERS * answer_seconds, _LEAST_RELIEF_SECONDS)
+        worth_seconds = max(self._pieces.worth_answers * answer_seconds, _LEAST_RELIEF_SECONDS)
         # One that has just begun is slow, but will not stay so.
         streams = [
             stream
@@ -306,7 +300,7 @@ class Segments:
     def _piece_bytes(self, missing: list[Range], streams: int) -> int:
         left_bytes = sum(end - first for first, end in missing)
         kind = self._pieces
-        share_bytes = -(-left_bytes // (max(streams, 1) * kind.shares))
+        share_bytes = -(-left_bytes // max(streams, 1))
         return min(max(share_bytes, kind.least_bytes), kind.most_bytes)
 
     def _free_places(self) -> int:

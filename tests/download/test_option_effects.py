@@ -5,6 +5,7 @@ Those of checksums stand in test_publishers.py, those of rsync and iRODS in thei
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from biomaj_download.download.curl_options import CURL_OPTIONS
+from biomaj_download.download.host_keys import add_key
 from biomaj_download.download.registry import PROTOCOLS, downloader_class, get_handler
 from biomaj_download.errors import (
     AccessDenied,
@@ -395,6 +397,38 @@ def test_ssh_new_host_rejects_accepts_or_adds(by_key, ssh_server, tmp_path):
 
     by_key(**options, ssh_new_host="add").list()
     by_key(**options).list()
+
+
+def test_a_new_host_is_added_to_what_others_have_added_meanwhile(by_key, ssh_server, tmp_path):
+    hosts_file = tmp_path / "known_hosts"
+    # Without an end of line, as an editor may leave it; read by libcurl when it connects.
+    hosts_file.write_text("a.example ssh-ed25519 AAAA")
+    options = {"ssh_hosts_file": str(hosts_file), "ssh_key_file": str(ssh_server.key_file)}
+    here = f"[{ssh_server.host}]:{ssh_server.port}"
+    downloaders = [by_key(**options, ssh_new_host="add") for _ in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda downloader: downloader.list(), downloaders))
+
+    first, *lines = hosts_file.read_text().splitlines()
+    assert first == "a.example ssh-ed25519 AAAA"
+    assert [line.split()[0] for line in lines] == [here]
+    known = ["ssh-keygen", "-F", here, "-f", str(hosts_file)]
+    assert subprocess.run(known, capture_output=True, check=False).returncode == 0
+
+
+def test_a_key_is_added_with_its_type_and_port(tmp_path):
+    key = len(b"ssh-ed25519").to_bytes(4, "big") + b"ssh-ed25519" + b"\0\0\0\1k"
+    text = base64.b64encode(key).decode()
+
+    for server in ("a.example", "a.example:22", "a.example:2222", "[::1]:2222"):
+        add_key(tmp_path / "known_hosts", server, key)
+
+    assert (tmp_path / "known_hosts").read_text().splitlines() == [
+        f"a.example ssh-ed25519 {text}",
+        f"[a.example]:2222 ssh-ed25519 {text}",
+        f"[::1]:2222 ssh-ed25519 {text}",
+    ]
 
 
 def test_allow_redirections_off_makes_them_an_error(opened, web, faulty_http, tmp_path):

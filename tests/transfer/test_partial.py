@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from biomaj_download.transfer import kept
 from biomaj_download.transfer.kept import Validators
 from biomaj_download.transfer.partial import Part, part_path, remove_part
 from tests import background
+from tests.servers.process import poll
 
 
 @pytest.mark.parametrize("name", ["a.dat", "é" * 120, "x" * 255])
@@ -162,6 +164,24 @@ def test_after_a_kill_only_what_was_noted_behind_a_hole_counts(tmp_path, monkeyp
 
     assert left.validators == VERSION
     assert list(left.ranges) == [(0, 50), (200, 300)]
+
+
+def test_what_grows_while_the_file_is_synced_is_noted_after_that(tmp_path, monkeypatch):
+    may_end = threading.Event()
+    monkeypatch.setattr(os, "fdatasync", lambda _descriptor: may_end.wait(10))
+    monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 160)
+    part = scattered(tmp_path / "a", monkeypatch)  # its last bytes have begun a sync
+
+    part.place(b"e" * 200, 310)
+    during = list(kept.kept(part_path(tmp_path / "a")).ranges)
+    may_end.set()
+    for _ in poll(10):
+        if not any("_sync" in thread.name for thread in threading.enumerate()):
+            break
+    part.place(b"f", 510)
+
+    assert during == [(0, 50), (200, 300)]
+    assert list(kept.kept(part_path(tmp_path / "a")).ranges) == [(0, 50), (200, 511)]
 
 
 def test_after_an_error_all_that_was_written_counts(tmp_path, monkeypatch):
