@@ -1,8 +1,9 @@
-"""FTP's own way through the engine: a thread and a connection for each transfer.
+"""FTP's and SFTP's own way through the engine: a thread and a connection for each transfer.
 
 libcurl waits for an FTP server's last reply to a file, and for its reply to ABOR, without going on
 with the other transfers of its multi handle (ftp_done in lib/ftp.c). Over a wide area each file
 would so hold up all others for a round trip, and a server that falls silent there for a minute.
+SFTP is encrypted by libssh2 on the thread that moves it, for all that move there one after another.
 
 In: a handle that is set to a request, on the engine's thread.  Out: libcurl's result code and text,
 told from the lane's own thread. All else is the engine's.
@@ -39,7 +40,7 @@ class Lane:
         self.idle_since = 0.0
         self._on_end = on_end
         self._orders: SimpleQueue[bool] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="ftp-lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="transfer-lane", daemon=True)
         self._thread.start()
 
     def move(self) -> None:
