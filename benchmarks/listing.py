@@ -22,12 +22,12 @@ _CONNECTIONS = 8
 #: by another name.
 LIST_AND_MATCH = """
 import json, sys, time
-protocol, host, folder, pattern = sys.argv[1:]
+protocol, host, folder, pattern, connections = sys.argv[1:]
 try:
     from biomaj_download.download.registry import get_handler
     from biomaj_download.settings import TransferSettings
     from biomaj_download.transfer import shared
-    shared.set_up(TransferSettings(ftp_connections_per_host=CONNECTIONS))
+    shared.set_up(TransferSettings(ftp_connections_per_host=int(connections)))
     downloader = get_handler(protocol, host, folder)
 except ImportError:
     from biomaj_download.download.curl import CurlDownload, HTTPParse
@@ -44,7 +44,7 @@ seconds = time.monotonic() - started
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 memory = int(status["VmHWM"].split()[0]) * 1024
 print(json.dumps([len(downloader.files_to_download), seconds, memory]))
-""".replace("CONNECTIONS", str(_CONNECTIONS))
+"""
 MEMORY = "memory in MB"
 #: A run of 3.2.12 takes minutes where it lists a tree.
 _OLD_RUNS = 1
@@ -53,7 +53,7 @@ _OLD_RUNS = 1
 def _list(python: str, ground: Ground, protocol: str, folder: str, pattern: str) -> list[float]:
     """Return how many files matched, the seconds and the bytes of memory."""
     command = [python, "-c", LIST_AND_MATCH, protocol, ground.origin.server(protocol)]
-    command += [ground.origin.directory(protocol, folder), pattern]
+    command += [ground.origin.directory(protocol, folder), pattern, str(_CONNECTIONS)]
     done = subprocess.run(command, capture_output=True, check=True, cwd="/")
     told: list[float] = json.loads(done.stdout.splitlines()[-1])
     return told

@@ -27,7 +27,8 @@ SUFFIX = ".kept"
 FROM_BYTES = 1024 * 1024
 #: The bytes are synced so often that a power cut, or a crash of an NFS client, costs little.
 _SYNC_EVERY_BYTES = 64 * 1024 * 1024
-#: What lies behind a hole is noted so often: a killed process loses no more of it.
+#: What lies behind a hole is noted so often: a killed process loses no more of it, but for what
+#: came while the file was synced.
 _NOTE_EVERY_BYTES = 32 * 1024 * 1024
 
 
