@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,22 @@ def test_a_link_takes_its_time_both_ways(link):
             seconds = time.monotonic() - started
     assert answers
     assert seconds >= 2 * 0.040  # the connection's round trip, and the question's
+
+
+@pytest.mark.allow_hosts([ORIGIN_ADDRESS])
+def test_both_ends_send_the_same_way_on_every_machine(link):
+    with link.site.entered():
+        with link.origin.serving():
+            redis = RedisServer()
+        with redis, socket.create_connection((ORIGIN_ADDRESS, redis.port)) as connection:
+            connection.sendall(b"PING\r\n")
+            connection.recv(100)
+            told = [
+                subprocess.check_output([*here.prefix, "ss", "-tniH", f"dst {there.address}"])
+                for here, there in ((link.site, link.origin), (link.origin, link.site))
+            ]
+
+    assert [b" cubic " in answer for answer in told] == [True, True], told
 
 
 @pytest.mark.allow_hosts([ORIGIN_ADDRESS])

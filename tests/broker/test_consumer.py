@@ -184,7 +184,8 @@ def test_a_missing_permission_is_named_and_waited_for(open_with, queue, account,
     assert f"NOT_FOUND - no queue '{queue}'" in logged_errors()[0]
 
 
-def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(broker):
+def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(broker, monkeypatch):
+    monkeypatch.setattr("biomaj_download.broker.consumer.AHEAD_SECONDS", 60)
     broker.publish_many((b"%d" % number, str(number)) for number in range(60))
 
     with consuming(broker, slots=3) as consumption:
@@ -197,4 +198,15 @@ def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(brok
         for delivery in ahead:
             broker.accept(delivery)
         consumption.take(3)
+        assert consumption.is_quiet()
+
+
+def test_a_consumer_takes_no_more_ahead_than_lasts_for_a_moment(broker, monkeypatch):
+    monkeypatch.setattr("biomaj_download.broker.consumer.AHEAD_SECONDS", 0)
+    broker.publish_many((b"%d" % number, str(number)) for number in range(60))
+
+    with consuming(broker, slots=3) as consumption:
+        for _ in range(3):
+            broker.accept(*consumption.take(1))
+        consumption.take(3 + 1)
         assert consumption.is_quiet()
