@@ -20,7 +20,7 @@ from benchmarks import oldpackage
 from benchmarks.ground import Ground
 from benchmarks.origin import WIRE
 from benchmarks.peers import PEERS, Fetch, Peer
-from benchmarks.row import OLD, OURS, Result, Scale
+from benchmarks.row import OLD, OURS, UNDURABLE, Result, Scale
 from benchmarks.site import CONSUMER, Run
 from biomaj_download.message import downmessage_pb2 as wire
 
@@ -30,7 +30,10 @@ _GIVE_UP_SECONDS = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """How files are fetched: by this protocol over so many connections, of each consumer."""
+    """How files are fetched: by this protocol over so many connections, of each consumer.
+
+    `shows_durability`: ours takes part a second time, as durable as the peers are.
+    """
 
     ground: Ground
     protocol: str
@@ -40,6 +43,8 @@ class Contest:
     slots: int | None = None
     processes: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    is_durable: bool = True
+    shows_durability: bool = False
 
     def ours(self, names: Sequence[str], *, consumers: int = 1) -> Run:
         """Fetch by our consumer, set up for these connections."""
@@ -85,6 +90,7 @@ class Contest:
 
     def _configure(self) -> None:
         self.ground.site.configure(
+            is_durable=self.is_durable,
             worker={
                 "slots": self.slots or max(16, 2 * self.connections),
                 "processes": self.processes,
@@ -179,6 +185,9 @@ def _tools(
 ) -> Iterator[tuple[str, Callable[[Sequence[str]], float]]]:
     """Return who takes part, and what fetches files and tells how many a second."""
     yield OURS, lambda names: contest.ours(names).files_per_second
+    if contest.shows_durability:
+        undurable = replace(contest, is_durable=False)
+        yield UNDURABLE, lambda names: undurable.ours(names).files_per_second
     if not scale.is_smoke and OLD not in result.lacking:
         yield OLD, lambda names: contest.old(names).files_per_second
     for peer in PEERS:

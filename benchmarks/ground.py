@@ -31,9 +31,9 @@ class Ground:
         self.why_no_link = ""
         self._link = self._make_link(stack)
         self.site = Site(stack)
-        self._near = Origin(stack)
+        self.near = Origin(stack)
         self._far = self._make_far_origin(stack)
-        self.origin = self._near
+        self.origin = self.near
         self._rest_seconds = 0
 
     def go_to(self, network: Network, scale: Scale) -> None:
@@ -43,7 +43,7 @@ class Ground:
             MissingServer: there is no such network here; the text says why.
         """
         self._rest_seconds = scale.of(_REST_SECONDS, 0)
-        self.origin = self._near
+        self.origin = self.near
         kind = network.value
         if kind is None:
             return

@@ -43,6 +43,7 @@ class Large:
             connections=self.connections,
             is_large=True,
             options={"checksum": f"{self.digest}:{digest}"},
+            shows_durability=ground.origin is ground.near,
         )
         result = Result(lacking=dict(self.lacking))
         size_mb = mebibytes * MIB / 1e6

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import oldpackage
 from benchmarks.ground import Ground
-from benchmarks.row import OLD, OURS, Network, Result, Row, Scale
+from benchmarks.row import OLD, OURS, UNDURABLE, Network, Result, Row, Scale
 from benchmarks.site import CONSUMER, Site
 from biomaj_download.message import downmessage_pb2 as wire
 
@@ -41,15 +41,15 @@ def measure_overhead(ground: Ground, scale: Scale) -> Result:
     """Copy tiny local files, without metrics; figures are ms of CPU a message."""
     site = ground.site
     messages = scale.of(10_000, 100)
-    site.configure(prometheus=False)
     # None replaces another: a file system is slow to make files just after many were removed.
     source = _source(site, messages)
-    commands = {OURS: list(CONSUMER)}
+    commands = {OURS: list(CONSUMER), UNDURABLE: list(CONSUMER)}
     if not scale.is_smoke:
         commands[OLD] = oldpackage.consumer_command()
     result = Result()
     for _ in range(scale.runs):
         for tool, command in commands.items():
+            site.configure(is_durable=tool != UNDURABLE, prometheus=False)
             session = site.new_session()
             requests = _requests(site, session, source, site.new_home(), messages, files=messages)
             site.publish(requests, with_ids=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ class Origin:
         self.nginx = stack.enter_context(NginxServer())
         self.ftp = stack.enter_context(VsftpdServer())
         self.ssh = stack.enter_context(SshServer())
+        self._folders = itertools.count(1)
+
+    def new_folder(self) -> str:
+        """Return the name of a folder that there is not yet."""
+        return f"folder-{next(self._folders)}"
 
     def fill(self, folder: str, bodies: Mapping[str, bytes]) -> None:
         """Serve these files, by their paths below a folder."""

@@ -12,7 +12,7 @@ from statistics import mode
 
 from benchmarks.peers import PEERS
 from benchmarks.plots import PLOTS, plot
-from benchmarks.row import OLD, OURS, Result, Row
+from benchmarks.row import OLD, OURS, UNDURABLE, Result, Row
 
 _HEADER = """\
 # Side by side
@@ -122,7 +122,10 @@ def _machine() -> str:
 
 
 def _ours(row: Row, result: Result) -> str:
-    return row.text(result) if row.text else _cell(row, result, OURS)
+    told = row.text(result) if row.text else _cell(row, result, OURS)
+    if UNDURABLE in result.figures:
+        told += f"; {_cell(row, result, UNDURABLE)} without fsync"
+    return told
 
 
 def _cell(row: Row, result: Result, tool: str) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from benchmarks.ground import Ground
 
 OURS, OLD = "ours", "3.2.12"
+#: Ours, as durable as 3.2.12 and the peers are: files survive its own end, but not a power cut.
+UNDURABLE = "ours without fsync"
 
 
 class Network(Enum):

@@ -90,8 +90,13 @@ class Site:
         self.config = self.folder / "config.yml"
         self.configure()
 
-    def configure(self, **sections: Mapping[str, object] | bool) -> None:
-        """Write the configuration that both packages read, with these sections of ours."""
+    def configure(
+        self, *, is_durable: bool = True, **sections: Mapping[str, object] | bool
+    ) -> None:
+        """Write the configuration that both packages read, with these sections of ours.
+
+        `is_durable`: files survive a power cut, as they do unless an operator says otherwise.
+        """
         document = {
             "redis": {
                 "host": self.redis.host,
@@ -107,7 +112,7 @@ class Site:
             },
             "consul": {"host": None, "id": "bench"},
             "prometheus": True,
-            "storage": {"state_dir": str(self.folder / "state")},
+            "storage": {"state_dir": str(self.folder / "state"), "fsync": is_durable},
             "log_config": {"version": 1, "handlers": {}},
         }
         self.config.write_text(yaml.safe_dump({**document, **sections}))

@@ -16,10 +16,15 @@ PEERS_BUT_CURL = ("aria2", "lftp", "rclone", "wget2")
 ONE = "one consumer"
 
 
-def _fill(ground: Ground, files: int) -> list[str]:
+def _fill(ground: Ground, files: int) -> tuple[str, list[str]]:
+    """Serve so many files to the end of the run; return the folder and their names.
+
+    ext4 makes new files slowly just after many were deleted.
+    """
+    folder = ground.origin.new_folder()
     bodies = {f"{number:05}.dat": os.urandom(FILE_BYTES) for number in range(files)}
-    ground.origin.fill("small", bodies)
-    return list(bodies)
+    ground.origin.fill(folder, bodies)
+    return folder, list(bodies)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,31 +40,30 @@ class Small:
 
     def measure(self, ground: Ground, scale: Scale) -> Result:
         """Fetch them with each tool in turn."""
-        names = _fill(ground, scale.of(self.files, 20))
+        folder, names = _fill(ground, scale.of(self.files, 20))
         contest = Contest(
             ground=ground,
             protocol=self.protocol,
-            folder="small",
+            folder=folder,
             connections=self.connections,
             slots=self.slots,
+            shows_durability=ground.origin is ground.near,
         )
         result = Result(lacking=dict(self.lacking))
         in_turn(contest, names, result, scale, parts=self.parts)
-        ground.origin.forget("small")
         return result
 
 
 def measure_consumers(ground: Ground, scale: Scale) -> Result:
     """Fetch by one consumer and by four, in turn; each has a process and 8 connections."""
-    names = _fill(ground, scale.of(2000, 40))
+    folder, names = _fill(ground, scale.of(2000, 40))
     contest = Contest(
-        ground=ground, protocol="http", folder="small", connections=8, slots=16, processes=1
+        ground=ground, protocol="http", folder=folder, connections=8, slots=16, processes=1
     )
     result = Result()
     for _ in range(scale.runs):
         result.add(ONE, contest.ours(names).files_per_second)
         result.add(OURS, contest.ours(names, consumers=4).files_per_second)
-    ground.origin.forget("small")
     return result
 
 
