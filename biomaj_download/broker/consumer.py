@@ -166,7 +166,7 @@ class Consumer:
             for consumer_tag in self._channel.consumer_tags:
                 self._channel.basic_cancel(consumer_tag)
         accepted: list[int] = []
-        oldest = math.inf
+        oldest = time.monotonic()
         while self._notes:
             tag, settlement = self._notes.popleft()
             if tag not in self._delivered_at or tag in self._put_off:
