@@ -46,17 +46,17 @@ class Contest:
     is_durable: bool = True
     shows_durability: bool = False
 
-    def ours(self, names: Sequence[str], *, consumers: int = 1) -> Run:
-        """Fetch by our consumer, set up for these connections."""
+    def ours(self, names: Sequence[str], *, consumers: int = 1, warm_up: int = 1) -> Run:
+        """Fetch by our consumer, set up for these connections; `warm_up` files are not measured."""
         self._configure()
-        return self._consume(CONSUMER, names, consumers)
+        return self._consume(CONSUMER, names, consumers, warm_up)
 
     def old(self, names: Sequence[str]) -> Run:
         """Fetch by that of 3.2.12, which knows an authority of our own by an option only."""
         self._configure()
         ca_file = str(self.ground.origin.nginx.ca_file)
         told = replace(self, options={**self.options, "ssl_server_cert": ca_file})
-        return told._consume(oldpackage.consumer_command(), names, 1)  # noqa: SLF001 - its own
+        return told._consume(oldpackage.consumer_command(), names)  # noqa: SLF001 - its own
 
     def peer(self, peer: Peer, names: Sequence[str]) -> float:
         """Fetch by one of the other tools, and return the seconds that it took."""
@@ -104,7 +104,9 @@ class Contest:
             },
         )
 
-    def _consume(self, command: Sequence[str], names: Sequence[str], consumers: int) -> Run:
+    def _consume(
+        self, command: Sequence[str], names: Sequence[str], consumers: int = 1, warm_up: int = 1
+    ) -> Run:
         site = self.ground.site
         home = self.ground.site.new_home()
         session = site.new_session()
@@ -114,7 +116,7 @@ class Contest:
             run = site.bring(command, session, requests[0])
         else:
             site.publish(requests)
-            run = site.race(command, session, len(requests), consumers=consumers)
+            (run,) = site.stages(command, session, (warm_up, len(requests)), consumers)
         self._check(home, names)
         return run
 

@@ -165,9 +165,9 @@ class Site:
                 setattr(parse, field.name, getattr(parse, field.name))
         return operation
 
-    def race(self, command: Sequence[str], session: str, files: int, consumers: int = 1) -> Run:
-        """Run consumers on the full queue; measured from the first file counted to the last."""
-        (run,) = self.stages(command, session, (1, files), consumers)
+    def race(self, command: Sequence[str], session: str, files: int) -> Run:
+        """Run a consumer on the full queue; measured from the first file counted to the last."""
+        (run,) = self.stages(command, session, (1, files))
         return run
 
     def stages(
