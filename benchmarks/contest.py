@@ -116,7 +116,7 @@ class Contest:
             run = site.bring(command, session, requests[0])
         else:
             site.publish(requests)
-            (run,) = site.stages(command, session, (warm_up, len(requests)), consumers)
+            run = site.race(command, session, len(requests), consumers=consumers, warm_up=warm_up)
         self._check(home, names)
         return run
 

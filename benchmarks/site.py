@@ -165,9 +165,17 @@ class Site:
                 setattr(parse, field.name, getattr(parse, field.name))
         return operation
 
-    def race(self, command: Sequence[str], session: str, files: int) -> Run:
-        """Run a consumer on the full queue; measured from the first file counted to the last."""
-        (run,) = self.stages(command, session, (1, files))
+    def race(
+        self,
+        command: Sequence[str],
+        session: str,
+        files: int,
+        *,
+        consumers: int = 1,
+        warm_up: int = 1,
+    ) -> Run:
+        """Run consumers on the full queue; measured once `warm_up` files are counted."""
+        (run,) = self.stages(command, session, (warm_up, files), consumers)
         return run
 
     def stages(

@@ -153,9 +153,8 @@ def wide_area(kind: LinkKind) -> Iterator[Link]:
             )
             # The buffer is the link's: the device itself must drop nothing.
             _ip("-n", here.name, "link", "set", "wan0", "mtu", "1500", "txqueuelen", "20000", "up")
-            way = f"{there.address} dev wan0 proto kernel scope link src {here.address}"
-            congestion_control = ("congctl", CONGESTION_CONTROL)
-            _ip("-n", here.name, "route", "replace", *way.split(), *congestion_control)
+            way = ("route", "replace", there.address, "dev", "wan0")
+            _ip("-n", here.name, *way, "congctl", CONGESTION_CONTROL)
         yield link
 
 

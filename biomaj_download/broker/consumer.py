@@ -192,9 +192,9 @@ class Consumer:
         now = time.monotonic()
         if slowest_seconds >= QUICK_SECONDS:
             self._quick_in_row = 0
-        elif not self._quick_in_row:
-            self._quick_in_row, self._quick_since = number, now - slowest_seconds
         else:
+            if not self._quick_in_row:
+                self._quick_since = now - slowest_seconds
             self._quick_in_row += number
         if self._orders.stopping.is_set():
             return

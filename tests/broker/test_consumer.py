@@ -39,6 +39,16 @@ def stopped(rabbitmq):
         rabbitmq.start()
 
 
+@contextmanager
+def settling_in_a_moment(broker):
+    """Consume from a long queue with three slots, after as many messages were settled at once."""
+    broker.publish_many((b"%d" % number, str(number)) for number in range(60))
+    with consuming(broker, slots=3) as consumption:
+        for _ in range(3):
+            broker.accept(*consumption.take(1))
+        yield consumption
+
+
 def test_deliveries_of_a_closed_connection_come_again_and_old_settlements_are_dropped(
     broker, close_all_connections, caplog
 ):
@@ -186,11 +196,8 @@ def test_a_missing_permission_is_named_and_waited_for(open_with, queue, account,
 
 def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(broker, monkeypatch):
     monkeypatch.setattr("biomaj_download.broker.consumer.AHEAD_SECONDS", 60)
-    broker.publish_many((b"%d" % number, str(number)) for number in range(60))
 
-    with consuming(broker, slots=3) as consumption:
-        for _ in range(3):
-            broker.accept(*consumption.take(1))
+    with settling_in_a_moment(broker) as consumption:
         ahead = consumption.take(3 + AHEAD * 3)
         assert consumption.is_quiet()
 
@@ -203,10 +210,7 @@ def test_a_consumer_takes_messages_ahead_while_they_are_settled_in_a_moment(brok
 
 def test_a_consumer_takes_no_more_ahead_than_lasts_for_a_moment(broker, monkeypatch):
     monkeypatch.setattr("biomaj_download.broker.consumer.AHEAD_SECONDS", 0)
-    broker.publish_many((b"%d" % number, str(number)) for number in range(60))
 
-    with consuming(broker, slots=3) as consumption:
-        for _ in range(3):
-            broker.accept(*consumption.take(1))
+    with settling_in_a_moment(broker) as consumption:
         consumption.take(3 + 1)
         assert consumption.is_quiet()
