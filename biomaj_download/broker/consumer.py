@@ -26,10 +26,10 @@ log = logging.getLogger("biomaj.download.broker")
 #: obeys this consumer argument since 4.3 and ignores it before; a policy can say the same.
 CONSUMER_TIMEOUT_MILLISECONDS = 24 * 3600 * 1000
 
-#: While messages are settled so soon, a second consumer takes ahead what lasts for a moment, this
-#: many times the slots and no more than that: the broker's and the store's round trips are shared,
-#: and little is left to one consumer when the others have nothing more. It ends when one takes
-#: longer.
+#: While messages are settled so soon, a second consumer takes ahead what lasts for a moment, where
+#: the slots are worked off as the last ones were; at most this many times the slots, and no more
+#: than that. The broker's and the store's round trips are shared, and little is left to one
+#: consumer when the others have nothing more. It ends when one takes longer.
 AHEAD = 8
 MOST_AHEAD = 512
 AHEAD_SECONDS = 0.25
@@ -91,7 +91,6 @@ class Consumer:
         self._slots = slots
         self._delivered_at: dict[int, float] = {}
         self._quick_in_row = 0
-        self._quick_since = 0.0
         self._ahead_tag: str | None = None
         self._put_off: set[int] = set()
         #: For each delivery that waits: the consumer that takes one message in its place.
@@ -189,19 +188,13 @@ class Consumer:
 
     def _adapt(self, number: int, slowest_seconds: float) -> None:
         """Take messages ahead while they are settled in a moment, and none when one was slow."""
-        now = time.monotonic()
-        if slowest_seconds >= QUICK_SECONDS:
-            self._quick_in_row = 0
-        else:
-            if not self._quick_in_row:
-                self._quick_since = now - slowest_seconds
-            self._quick_in_row += number
+        self._quick_in_row = self._quick_in_row + number if slowest_seconds < QUICK_SECONDS else 0
         if self._orders.stopping.is_set():
             return
         if self._ahead_tag is None and self._quick_in_row >= self._slots:
-            a_second = self._quick_in_row / max(now - self._quick_since, 1e-9)
-            lasting = round(a_second * AHEAD_SECONDS)
-            self._ahead_tag = self._consume(max(min(AHEAD * self._slots, MOST_AHEAD, lasting), 1))
+            times = min(AHEAD_SECONDS / max(slowest_seconds, 1e-9), AHEAD)
+            ahead = min(round(times * self._slots), MOST_AHEAD)
+            self._ahead_tag = self._consume(max(ahead, 1))
         elif self._ahead_tag is not None and slowest_seconds > SLOW_SECONDS:
             self._channel.basic_cancel(self._ahead_tag)
             self._ahead_tag = None

@@ -214,3 +214,17 @@ def test_a_consumer_takes_no_more_ahead_than_lasts_for_a_moment(broker, monkeypa
     with settling_in_a_moment(broker) as consumption:
         consumption.take(3 + 1)
         assert consumption.is_quiet()
+
+
+def test_a_pause_between_two_banks_is_no_slow_pace(broker, monkeypatch):
+    monkeypatch.setattr("biomaj_download.broker.consumer.AHEAD_SECONDS", 5)
+    broker.publish_many([(b"one", "one"), (b"two", "two")])
+
+    with consuming(broker, slots=3) as consumption:
+        for delivery in consumption.take(2):
+            broker.accept(delivery)
+        time.sleep(1)
+        broker.publish_many((b"%d" % number, str(number)) for number in range(60))
+        broker.accept(*consumption.take(1))
+        consumption.take(3 + AHEAD * 3)
+        assert consumption.is_quiet()
