@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -17,6 +17,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     multiprocess,
     values,
@@ -51,6 +52,23 @@ def share_counts(folder: Path) -> None:
 def forget_process(pid: int) -> None:
     """Drop the gauges of a process that has ended; its counts stay."""
     multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+class _Collector(multiprocess.MultiProcessCollector):
+    """Reads the counts of all processes, while others begin and end.
+
+    prometheus_client makes a process's file empty and gives it its length a moment later; it does
+    not read an empty one.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        return self.merge(list(self._files()), accumulate=True)  # type: ignore[no-untyped-call,no-any-return]
+
+    def _files(self) -> Iterator[str]:
+        for path in Path(self._path).glob("*.db"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_size:
+                    yield str(path)
 
 
 class _Known:
@@ -111,7 +129,7 @@ class Metrics:
         if folder is None:
             return self.registry
         together = CollectorRegistry()
-        multiprocess.MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
+        _Collector(together, path=folder)  # type: ignore[no-untyped-call]
         return together
 
     def exposed(self) -> bytes:

@@ -78,3 +78,10 @@ def test_metrics_of_processes_that_share_a_folder_are_added_up(tmp_path, name):
     )
 
     assert 'biomaj_download_total{bank="pdb"} 2.0' in done.stdout
+
+
+def test_metrics_are_told_while_a_process_begins(tmp_path, monkeypatch, metrics):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    (tmp_path / "counter_1.db").touch()
+
+    assert metrics.exposed() == b""
