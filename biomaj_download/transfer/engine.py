@@ -112,16 +112,14 @@ class Engine:
         return self.submit(request).result()
 
     def free_places(self, url: str, max_connections: int | None = None) -> int:
-        """Return how many requests more a host would take now; 0 where another waits for it."""
+        """Return how many requests more a host would take now; those that wait come before."""
         host = self._hosts.at(url)
-        if (
-            self._inbox
-            or host.waiting
-            or (host.is_in_trouble and host.paused_until > time.monotonic())
-        ):
+        if host.is_in_trouble and host.paused_until > time.monotonic():
             return 0
+        # In the order in which they go on: one may be counted twice, but none is missed.
+        waiting = len(self._inbox) + len(host.waiting)
         free = min(host.limit, max_connections or host.limit) - host.connections
-        return max(min(free, self._settings.max_connections - self._connections), 0)
+        return max(min(free, self._settings.max_connections - self._connections) - waiting, 0)
 
     def hosts(self) -> list[Host]:
         """Return the hosts that were asked for."""

@@ -88,6 +88,11 @@ class Part:
         """Have these tasks read a large file while it is written, ahead of `outcome`."""
         self._tasks = tuple(tasks)
 
+    @property
+    def is_tested(self) -> bool:
+        """Say whether a test, which takes longer than a digest, reads along."""
+        return any(not isinstance(task, Hashing) for task in self._tasks)
+
     def create(self) -> None:
         """Make the file, empty; wait while another thread or process of this host writes it."""
         self.close()

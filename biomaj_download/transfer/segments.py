@@ -46,23 +46,26 @@ class _PieceKind:
     """How long pieces are: each stream's share of what is left, within bounds.
 
     Long enough that what lies between two of them costs little, and short enough that the file
-    grows from its beginning. `worth_answers`: a stream that is slower than the others is relieved
-    of half of what it has still to bring, if that would take it so many times longer than the first
-    answer took; what costs a new connection is worth it later.
+    grows from its beginning: `most_tested_bytes`, where a test reads along that takes about as long
+    as the transfer, and would have much to do when the last hole is filled. `worth_answers`: a
+    stream that is slower than the others is relieved of half of what it has still to bring, if that
+    would take it so many times longer than the first answer took; what costs a new connection is
+    worth it later.
     """
 
     least_bytes: int
     most_bytes: int
+    most_tested_bytes: int
     worth_answers: int
 
 
 _MIB = 1024 * 1024
 _PIECES = {
-    "http": _PieceKind(2 * _MIB, 16 * _MIB, worth_answers=3),
+    "http": _PieceKind(2 * _MIB, 16 * _MIB, 4 * _MIB, worth_answers=3),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
-    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, worth_answers=8),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, 256 * _MIB, worth_answers=8),
     # libssh2 has asked for some MiB behind a piece's end by then, and they come.
-    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, worth_answers=8),
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, 256 * _MIB, worth_answers=8),
 }
 
 
@@ -301,7 +304,8 @@ class Segments:
         left_bytes = sum(end - first for first, end in missing)
         kind = self._pieces
         share_bytes = -(-left_bytes // max(streams, 1))
-        return min(max(share_bytes, kind.least_bytes), kind.most_bytes)
+        most_bytes = kind.most_tested_bytes if self._part.is_tested else kind.most_bytes
+        return min(max(share_bytes, kind.least_bytes), most_bytes)
 
     def _free_places(self) -> int:
         request = self._request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import time
@@ -34,7 +35,12 @@ def small_pieces(monkeypatch):
         ("sftp", MIB // 2, MIB),
     ):
         pieces = segments._PIECES[scheme]
-        pieces = replace(pieces, least_bytes=least_bytes, most_bytes=most_bytes)
+        pieces = replace(
+            pieces,
+            least_bytes=least_bytes,
+            most_bytes=most_bytes,
+            most_tested_bytes=most_bytes,
+        )
         monkeypatch.setitem(segments._PIECES, scheme, pieces)
     monkeypatch.setattr(segments, "FAST_BYTES_A_SECOND", 10**12)
     monkeypatch.setattr(segments, "_LOOK_SECONDS", 0.02)
@@ -56,6 +62,12 @@ def by_http(server, options=ONCE):
 
 def ranges_asked(server):
     return [request.headers.get("Range") for request in server.requests_for("/a.dat")]
+
+
+def ranges_bytes(server, path):
+    wanted = [request.headers.get("Range") for request in server.requests_for(path)]
+    ends = [asked.partition("=")[2].split("-") for asked in wanted if asked]
+    return [int(end) - int(first) + 1 for first, end in ends]
 
 
 def fail(downloader, folder):
@@ -87,6 +99,33 @@ def test_a_large_file_comes_over_as_many_connections_as_its_host_may_have(faulty
     assert {request.headers["If-Range"] for request in requests[1:]} == {'"v1"'}
     assert 4 <= len({request.connection for request in requests}) <= 5  # the first one is lost
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat"]
+
+
+def test_all_connections_begin_at_once(faulty_http, tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "_LOOK_SECONDS", 5)
+    monkeypatch.setattr(segments, "FAR_SECONDS", 0)
+    faulty_http.add("/a.dat", SLOW)
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    asked_at = [request.received_at for request in faulty_http.requests_for("/a.dat")]
+    assert asked_at[3] - asked_at[0] < 1
+
+
+def test_pieces_are_shorter_where_a_test_reads_along(faulty_http, tmp_path, monkeypatch):
+    pieces = replace(segments._PIECES["http"], most_tested_bytes=MIB // 2)
+    monkeypatch.setitem(segments._PIECES, "http", pieces)
+    packed = gzip.compress(BODY, compresslevel=0)
+    for name in ("a.dat", "b.gz"):
+        faulty_http.add(f"/{name}", replace(SLOW, body=packed))
+    downloader = by_http(faulty_http)
+    downloader.set_files_to_download(["a.dat", "b.gz"])
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "b.gz").read_bytes() == packed
+    assert max(ranges_bytes(faulty_http, "/a.dat")) == MIB
+    assert max(ranges_bytes(faulty_http, "/b.gz")) == MIB // 2
 
 
 @pytest.mark.parametrize(
