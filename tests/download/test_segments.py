@@ -101,17 +101,6 @@ def test_a_large_file_comes_over_as_many_connections_as_its_host_may_have(faulty
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dat"]
 
 
-def test_all_connections_begin_at_once(faulty_http, tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "_LOOK_SECONDS", 5)
-    monkeypatch.setattr(segments, "FAR_SECONDS", 0)
-    faulty_http.add("/a.dat", SLOW)
-
-    by_http(faulty_http).download(str(tmp_path))
-
-    asked_at = [request.received_at for request in faulty_http.requests_for("/a.dat")]
-    assert asked_at[3] - asked_at[0] < 1
-
-
 def test_pieces_are_shorter_where_a_test_reads_along(faulty_http, tmp_path, monkeypatch):
     pieces = replace(segments._PIECES["http"], most_tested_bytes=MIB // 2)
     monkeypatch.setitem(segments._PIECES, "http", pieces)

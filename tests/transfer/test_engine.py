@@ -71,6 +71,36 @@ def test_engine_names_what_went_wrong(engine, faulty_http, answer, expected):
     assert b"page" not in sink.getvalue()
 
 
+class Holding:
+    """A sink that holds the engine's thread until it is let go."""
+
+    def __init__(self) -> None:
+        self.holds = threading.Event()
+        self.let_go = threading.Event()
+
+    def write(self, chunk: bytes) -> int:
+        self.holds.set()
+        self.let_go.wait(10)
+        return len(chunk)
+
+
+def test_places_are_free_at_once_for_all_that_a_host_takes(engine, faulty_http):
+    url = faulty_http.add("/a", Answer(body=b"body"))
+    sink = Holding()
+    answers = [engine.submit(TransferRequest(url=url, sink=sink))]
+    assert sink.holds.wait(10)
+
+    free = []
+    for _ in range(4):
+        free.append(engine.free_places(url))
+        answers.append(engine.submit(TransferRequest(url=url, sink=BytesIO())))
+    sink.let_go.set()
+
+    assert free == [3, 2, 1, 0]
+    assert {answer.result().received_bytes for answer in answers} == {4}
+    assert engine.free_places(url) == 4
+
+
 def test_engine_gives_up_when_the_requests_own_time_is_over(engine, faulty_http):
     answer = Answer(body=b"x" * 100_000, pause_seconds=0.1, pause_every_bytes=1000)
     url = faulty_http.add("/slow", answer)
