@@ -11,6 +11,7 @@ from typing import Any
 
 from biomaj_download.cores import OneCore
 from biomaj_download.settings import Settings
+from biomaj_download.transfer.places import part
 
 log = logging.getLogger("biomaj.download.sharing")
 
@@ -35,19 +36,15 @@ def processes(settings: Settings, *, cores: int) -> int:
 def share(settings: Settings, number: int, index: int) -> Settings:
     """Return the settings of the one at `index` of `number` processes: together all limits."""
     transfer, worker = settings.transfer, settings.worker
-
-    def part(limit: int) -> int:
-        return limit // number + (index < limit % number)
-
     limits = ("max_connections", *(f"{kind}_connections_per_host" for kind in HOST_KINDS))
-    shared: dict[str, Any] = {name: part(getattr(transfer, name)) for name in limits}
+    shared: dict[str, Any] = {name: part(getattr(transfer, name), number, index) for name in limits}
     shared["host_connections"] = {
-        host: part(limit) for host, limit in transfer.host_connections.items()
+        host: part(limit, number, index) for host, limit in transfer.host_connections.items()
     }
     return settings.model_copy(
         update={
             "transfer": transfer.model_copy(update=shared),
-            "worker": worker.model_copy(update={"slots": part(worker.slots)}),
+            "worker": worker.model_copy(update={"slots": part(worker.slots, number, index)}),
         }
     )
 

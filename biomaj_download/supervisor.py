@@ -27,6 +27,8 @@ from biomaj_download.notify import Notifier
 from biomaj_download.settings import Settings, load_settings
 from biomaj_download.sharing import kept_to_a_core, processes, share
 from biomaj_download.signals import STOP_SIGNALS, obey_stop_signals
+from biomaj_download.transfer import shared
+from biomaj_download.transfer.places import Common
 
 log = logging.getLogger("biomaj.download.supervisor")
 
@@ -85,13 +87,14 @@ def consume_alone(settings: Settings, notifier: Notifier) -> None:
     _consume(service, is_first=True, on_turn=turn)
 
 
-def consume_supervised(settings: Settings, index: int, beats: Beats) -> None:
+def consume_supervised(settings: Settings, index: int, beats: Beats, common: Common) -> None:
     """Consume in one of several processes; its supervisor reads when the loop last turned.
 
     Ctrl-C goes to them all, and it is the supervisor that says what it means; SIGTERM may come
     from it and from systemd.
     """
     look = kept_to_a_core(settings, index)
+    shared.join(common, index)
     service = DownloadService(settings=settings, beats=beats, index=index)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
@@ -137,6 +140,7 @@ class Supervisor:
         self._notifier = notifier
         self._context = multiprocessing.get_context("fork")
         self._beats = Beats.shared(number)
+        self._common = Common(settings.transfer, number)
         self._restarts = 0
         self._children: dict[int, ForkProcess] = {}
         self._started_at: dict[int, float] = {}
@@ -197,7 +201,12 @@ class Supervisor:
             self._beats.forget(index)
             child = self._context.Process(
                 target=consume_supervised,
-                args=(share(self._settings, self._number, index), index, self._beats),
+                args=(
+                    share(self._settings, self._number, index),
+                    index,
+                    self._beats,
+                    self._common,
+                ),
                 name=f"consumer-{index}",
             )
             child.start()

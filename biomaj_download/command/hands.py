@@ -30,6 +30,7 @@ from biomaj_download.settings import Settings
 from biomaj_download.sharing import kept_to_a_core, processes, share
 from biomaj_download.signals import STOP_SIGNALS
 from biomaj_download.transfer import shared
+from biomaj_download.transfer.places import Common
 
 #: So many files of less than so many bytes are worth further processes.
 FROM_FILES = 500
@@ -94,6 +95,7 @@ class Hands:
         self._failure: DownloadError | None = None
         self._is_stopping = False
         self._children: list[ForkProcess] = []
+        self._common = Common(settings.transfer, number)
         self._takes, self._gives = os.pipe()
         gc.freeze()  # the children share it all
         context = multiprocessing.get_context("fork")
@@ -195,6 +197,7 @@ class Hands:
             ours.close()
         settings = share(self._settings, self._number, index)
         shared.set_up(settings.transfer)
+        shared.join(self._common, index)
         look = kept_to_a_core(settings, index)
         said: deque[str] = deque()
         retell(said.append)

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from biomaj_download.transfer.outcome import (
     is_turned_away,
     redact_url,
 )
+from biomaj_download.transfer.places import Places
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 
 log = logging.getLogger("biomaj.download.engine")
@@ -56,12 +58,15 @@ class Engine:
 
     Only the engine's own thread and its lanes touch pycurl; `submit`, `move` and `close` may be
     called from any thread. `stopping` may be set by its owner: all transfers then end as cancelled.
+    `places_at`: what this process, one of several, has at a host.
     """
 
-    def __init__(self, settings: TransferSettings) -> None:
+    def __init__(
+        self, settings: TransferSettings, places_at: Callable[[str], Places] | None = None
+    ) -> None:
         self._settings = settings
         self._inbox: deque[Transfer] = deque()
-        self._hosts = Hosts(settings)
+        self._hosts = Hosts(settings, places_at)
         self._running: dict[pycurl.Curl, _Moving] = {}
         self._connections = 0
         self._idle: list[Handle] = []
@@ -94,8 +99,8 @@ class Engine:
         """
         transfer = Transfer(request, self._hosts.at(request.url))
         self._inbox.append(transfer)
-        # At a full host the end of another transfer wakes the engine.
-        if self._is_asleep and not transfer.host.is_full:
+        # At a full host the end of another transfer wakes the engine; or a place was borrowed.
+        if self._is_asleep and (request.is_piece or not transfer.host.is_full):
             self._wake()
         if self._closing.is_set():  # who comes between the last answer and the end gets one, too
             self._thread.join()
@@ -112,14 +117,26 @@ class Engine:
         return self.submit(request).result()
 
     def free_places(self, url: str, max_connections: int | None = None) -> int:
-        """Return how many requests more a host would take now; those that wait come before."""
+        """Return how many pieces more a host would take now; those that wait come before.
+
+        Where there is no place, and none waits, those of another process are borrowed.
+        """
         host = self._hosts.at(url)
         if host.is_in_trouble and host.paused_until > time.monotonic():
             return 0
         # In the order in which they go on: one may be counted twice, but none is missed.
         waiting = len(self._inbox) + len(host.waiting)
-        free = min(host.limit, max_connections or host.limit) - host.connections
-        return max(min(free, self._settings.max_connections - self._connections) - waiting, 0)
+        free_of_all = self._settings.max_connections - self._connections
+        most = max_connections or self._settings.max_connections
+        free = min(host.most, most) - host.connections - waiting
+        if free <= 0 and not waiting and min(most - host.connections, free_of_all) > 0:
+            host.borrow()
+            free = min(host.most, most) - host.connections
+        return max(min(free, free_of_all - waiting), 0)
+
+    def surplus(self, url: str) -> int:
+        """Return how many pieces at a host are to end, for another process wants its places."""
+        return self._hosts.at(url).surplus()
 
     def hosts(self) -> list[Host]:
         """Return the hosts that were asked for."""
@@ -246,7 +263,7 @@ class Engine:
     def _wait_seconds(self) -> float:
         if self._inbox or self._ended:
             return 0
-        moments = (self._timer_due, self._hosts.next_pause_ends_at())
+        moments = (self._timer_due, self._hosts.next_look_at())
         due = min((moment for moment in moments if moment is not None), default=None)
         if due is None:
             return LONGEST_WAIT_SECONDS
@@ -318,6 +335,7 @@ class Engine:
         del self._running[curl]
         self._connections += transfer.host.ended(transfer)
         self._put_away(moving)
+        transfer.host.settle()
         if waits_again:
             self._hosts.put_back(transfer)
         elif isinstance(answer, Exception):
@@ -331,6 +349,7 @@ class Engine:
             return
         self._next_look = time.monotonic() + LONGEST_WAIT_SECONDS
         self._lanes.close_idle()
+        self._hosts.look_after(self._lanes.hosts())
         for curl, moving in list(self._running.items()):
             if not moving.transfer.is_cancelled():
                 continue

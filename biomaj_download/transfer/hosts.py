@@ -11,13 +11,14 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from biomaj_download.errors import TransferError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.outcome import redact
+from biomaj_download.transfer.places import Places
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 
 log = logging.getLogger("biomaj.download.hosts")
@@ -28,6 +29,10 @@ RAISE_SECONDS = 60
 LONGEST_RAISE_SECONDS = 16 * 60
 #: A host that refused nothing for so long begins anew.
 FORGOTTEN_SECONDS = 60 * 60
+#: What nobody has used for so long, other processes may borrow.
+LENDS_AFTER_SECONDS = 5
+#: Who waits for its own looks so often.
+LENT_LOOK_SECONDS = 0.05
 #: No host pauses for longer, whatever its Retry-After says.
 LONGEST_PAUSE_SECONDS = 60 * 60
 
@@ -63,9 +68,13 @@ class Host:
     `served`: how many transfers have ended well.
     `is_full`: one of its transfers must end before another starts. `closes_idle`: it turned away
     the only one; it may count connections that other users left idle, which the next one closes.
+    `places`: what this process, one of several, has there. `is_lent`: somebody waits here for its
+    places, which another process has borrowed.
     """
 
-    def __init__(self, name: str, limit: int, *, streams: int = 1) -> None:
+    def __init__(
+        self, name: str, limit: int, *, streams: int = 1, places: Places | None = None
+    ) -> None:
         self.name = name
         self.waiting: deque[Transfer] = deque()
         self.limit = limit
@@ -85,6 +94,11 @@ class Host:
         self._raise_seconds = RAISE_SECONDS
         self._was_raised = False
         self._lowerings = 0
+        self._places = places
+        self._pieces = 0
+        self._is_returning = False
+        self._used_at = 0.0
+        self.is_lent = False
 
     @property
     def connections(self) -> int:
@@ -96,8 +110,55 @@ class Host:
         """Return how many connections it is given while it refuses nothing."""
         return self._configured_limit
 
+    @property
+    def borrowed(self) -> int:
+        """Return how many connections it is given besides, which other processes do not need."""
+        return 0 if self._places is None else self._places.borrowed
+
+    @property
+    def most(self) -> int:
+        """Return how many connections it may have for pieces, with those that are borrowed."""
+        return self.limit if self._is_returning else self.limit + self.borrowed
+
+    def borrow(self) -> None:
+        """Borrow what another process does not need; by any thread."""
+        refuses = self.is_in_trouble or (
+            self._refused_at and time.monotonic() < self._refused_at + self._raise_seconds
+        )
+        if self._places is not None and not refuses and not self._is_returning:
+            self._used_at = time.monotonic()
+            self._places.borrow()
+
+    def surplus(self) -> int:
+        """Return how many pieces are to end, so that others get back what is theirs."""
+        if self._places is None or not self._places.borrowed:
+            return 0
+        self._is_returning = self._is_returning or self.is_in_trouble or self._places.are_wanted()
+        return max(self.connections - self.limit, 0) if self._is_returning else 0
+
+    def settle(self) -> None:
+        """Give back what is borrowed and wanted, or not needed."""
+        if self._places is None or not self._places.borrowed or self.surplus():
+            return
+        if self._is_returning or (not self._pieces and self._is_unused()):
+            self._places.give_back()
+            self._is_returning = False
+            self.closes_idle = True
+
+    def rest(self) -> None:
+        """Let other processes have its places, if nothing was done here for a while."""
+        if self._places is not None and not self.connections and self._is_unused():
+            self._places.release()
+
+    def _is_unused(self) -> bool:
+        return not self.waiting and time.monotonic() >= self._used_at + LENDS_AFTER_SECONDS
+
     def may_start(self) -> bool:
         """Say whether the first that waits may start now."""
+        if self._places is not None:
+            self.is_lent = not (self._places.is_held or self._places.take())
+            if self.is_lent:
+                return False
         if self.is_in_trouble and self._forgive() < self.paused_until:
             return False
         return self._has_room_for(self.waiting[0])
@@ -157,6 +218,8 @@ class Host:
 
     def _count(self, transfer: Transfer, number: int) -> int:
         before = self.connections
+        self._used_at = time.monotonic()
+        self._pieces += number if transfer.request.is_piece else 0
         if transfer.shares:
             self._sharing += number
         else:
@@ -169,8 +232,10 @@ class Host:
 
     def _has_room_for(self, transfer: Transfer) -> bool:
         is_shared = self.would_share(transfer) and self._sharing % self._streams
-        most = min(self.limit, transfer.request.max_connections or self.limit)
-        return self.connections + (0 if is_shared else 1) <= most
+        needed = self.connections + (0 if is_shared else 1)
+        if not transfer.request.is_piece and needed - self._pieces > self.limit:
+            return False
+        return needed <= min(self.most, transfer.request.max_connections or self.most)
 
     def _lower(self, limit: int, reply: int) -> None:
         now = time.monotonic()
@@ -214,8 +279,11 @@ class Host:
 class Hosts:
     """All hosts; `at` and `known` may be called from any thread, the rest from the engine's."""
 
-    def __init__(self, settings: TransferSettings) -> None:
+    def __init__(
+        self, settings: TransferSettings, places_at: Callable[[str], Places] | None = None
+    ) -> None:
         self._settings = settings
+        self._places_at = places_at
         self._known: dict[str, Host] = {}
         #: Those somebody waits for; a dict for its order: the next one's turn is first.
         self._wanted: dict[Host, None] = {}
@@ -231,7 +299,10 @@ class Hosts:
         if host is None:
             settings = self._settings
             host = Host(
-                name, settings.connections_to(name), streams=settings.streams_per_connection
+                name,
+                settings.connections_to(name),
+                streams=settings.streams_per_connection,
+                places=self._places_at(name) if self._places_at else None,
             )
             host = self._known.setdefault(name, host)
         return host
@@ -281,11 +352,22 @@ class Hosts:
             host.waiting.clear()
         self._wanted.clear()
 
-    def next_pause_ends_at(self) -> float | None:
-        """Return when the first wanted host goes on that pauses now; None: none does."""
+    def next_look_at(self) -> float | None:
+        """Return when the first wanted host may go on that waits now; None: none does."""
         pausing = [host.paused_until for host in self._wanted if host.is_in_trouble]
-        now = time.monotonic() if pausing else 0
-        return min((moment for moment in pausing if moment > now), default=None)
+        is_lent = any(host.is_lent for host in self._wanted)
+        if not pausing and not is_lent:
+            return None
+        now = time.monotonic()
+        lent = [now + LENT_LOOK_SECONDS] if is_lent else []
+        return min((moment for moment in (*pausing, *lent) if moment > now), default=None)
+
+    def look_after(self, with_idle: Collection[Host]) -> None:
+        """Have processes lend and give back; `with_idle`: to which there are idle connections."""
+        for host in self.known():
+            host.settle()
+            if host not in with_idle:
+                host.rest()
 
 
 def _host_name(url: str) -> str:

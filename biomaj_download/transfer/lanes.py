@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from queue import SimpleQueue
 from typing import Any
 
@@ -100,6 +100,10 @@ class Lanes:
             idle.append(lane)
         else:
             lane.close()
+
+    def hosts(self) -> Collection[Host]:
+        """Return the hosts to which there are connections that nobody uses."""
+        return [host for host, lanes in self._idle.items() if lanes]
 
     def close_idle(self) -> None:
         """End those that nobody has needed for a while."""

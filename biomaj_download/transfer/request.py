@@ -29,8 +29,9 @@ class TransferRequest:
     is called; else libcurl undoes that. `max_connections`: to this host at once, where that is less
     than the engine's own limit. `is_small`: it may share an HTTP/2 connection with others; one that
     takes time has a connection of its own. `asks_version`: an FTP server is asked for the file's
-    length and time before it is asked for the file. `cancellation`: by which it is ended before its
-    time.
+    length and time before it is asked for the file. `is_piece`: a part of a file, which
+    can end at any byte, so that it may have a connection that another process lends.
+    `cancellation`: by which it is ended before its time.
     """
 
     url: str
@@ -47,6 +48,7 @@ class TransferRequest:
     keeps_encoding: bool = False
     is_small: bool = False
     asks_version: bool = True
+    is_piece: bool = False
     options: Mapping[int, Any] = field(default_factory=dict)
     on_header: Callable[[bytes], None] | None = None
     cancellation: Cancellation | None = None

@@ -77,6 +77,7 @@ class Piece(Stream):
     ) -> None:
         super().__init__(part, Answer(url, told=told), position=wanted[0], end=wanted[1])
         self.first = wanted[0]
+        self._wanted = wanted
         self._version = version
         self._scheme = url.partition(":")[0]
         #: An FTP server is only told where to begin.
@@ -107,8 +108,8 @@ class Piece(Stream):
         if self.answer.status != PARTIAL:
             return TransferError(f"expected a piece, got HTTP status {self.answer.status}")
         told = self.answer.range()
-        if told is None or told[:2] != (self.first, self.end):
-            return TransferError(f"expected the bytes {self.first}-{self.end}, got others")
+        if told is None or told[:2] != self._wanted:
+            return TransferError("expected the bytes {}-{}, got others".format(*self._wanted))
         return None
 
     def _is_same_version(self) -> bool:
@@ -190,20 +191,22 @@ class Segments:
         request = replace(
             self._request,
             sink=stream,
+            is_piece=isinstance(stream, Piece),
             on_header=stream.look,
             options={**self._request.options, **options},
         )
         self._running[self._engine.submit(request)] = stream
 
     def _step(self) -> None:
-        may_grow = len(self._running) < self._most
+        looks = self._most > 1
         awaited: list[Future[Any]] = list(self._running)
         begun = self._first.begun
         if not self._is_split and not begun.done():
             awaited.append(begun)
-        done, _ = wait(awaited, _LOOK_SECONDS if may_grow else None, return_when=FIRST_COMPLETED)
+        done, _ = wait(awaited, _LOOK_SECONDS if looks else None, return_when=FIRST_COMPLETED)
         for future in done - {begun}:
             self._end(future, self._running.pop(future))
+        self._end_surplus()
         if not self._is_split and self._may_split():
             self._split()
         self._start_more()
@@ -291,6 +294,18 @@ class Segments:
         self._missing = [(slowest.end, end)]
         return True
 
+    def _end_surplus(self) -> None:
+        """End those pieces that run on places which another process lent and wants back."""
+        surplus = self._engine.surplus(self._request.url) if self._is_split else 0
+        streams = list(self._running.values()) if surplus else []
+        going = [stream for stream in streams if not _is_at_its_end(stream)]
+        surplus -= len(streams) - len(going)  # these end already
+        pieces = [stream for stream in going if isinstance(stream, Piece)]
+        pieces.sort(key=lambda piece: piece.position, reverse=True)
+        for piece in pieces[: max(min(surplus, len(going) - 1), 0)]:
+            end, piece.end = piece.end or 0, piece.position
+            self._missing = sorted([*self._missing, (piece.end, end)])
+
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
         stop = min(end, first + self._piece_bytes([(first, end), *self._missing], streams))
@@ -317,7 +332,7 @@ class Segments:
         error = future.exception()
         if error is None:
             self._result = future.result()
-        if stream.has_stopped or (error is None and self._is_at_its_end(stream)):
+        if stream.has_stopped or (error is None and _is_at_its_end(stream)):
             self._give_back(stream)
         elif self._may_do_without(stream, error):
             self._most = max(len(self._running), 1)
@@ -326,9 +341,6 @@ class Segments:
         else:
             self.has_changed = isinstance(stream, Piece) and stream.has_changed
             raise stream.refusal or error or self._truncated(stream)
-
-    def _is_at_its_end(self, stream: Stream) -> bool:
-        return stream.end is None or stream.position >= stream.end
 
     def _truncated(self, stream: Stream) -> Truncated:
         url = redact_url(self._request.url)
@@ -395,6 +407,10 @@ class Segments:
             return datetime.strptime(told, "%Y%m%d%H%M%S %z")
         except ValueError:
             return None
+
+
+def _is_at_its_end(stream: Stream) -> bool:
+    return stream.end is None or stream.position >= stream.end
 
 
 class _Ending(Cancellation):

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from biomaj_download.cancellation import Cancellation
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.hosts import Host
+from biomaj_download.transfer.places import Common, Places
 from biomaj_download.transfer.turns import Turns
 
 
@@ -25,6 +27,7 @@ class _Shared:
         self.settings = TransferSettings()
         self.engine: Engine | None = None
         self.turns = Turns()
+        self.places_at: Callable[[str], Places] | None = None
 
     def close(self) -> None:
         """End the engine; the lock is held."""
@@ -46,11 +49,16 @@ def set_up(settings: TransferSettings) -> None:
             _shared.settings = settings
 
 
+def join(common: Common, index: int) -> None:
+    """Have the engine, which is not made yet, lend and borrow connections among processes."""
+    _shared.places_at = partial(common.at, index=index)
+
+
 def engine() -> Engine:
     """Return the process's engine."""
     with _shared.lock:
         if _shared.engine is None or not _shared.engine.is_alive:
-            _shared.engine = Engine(_shared.settings)
+            _shared.engine = Engine(_shared.settings, _shared.places_at)
         return _shared.engine
 
 

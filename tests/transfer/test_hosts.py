@@ -131,9 +131,9 @@ def test_host_that_pauses_starts_nothing_until_its_time_is_up(clock):
     other = transfer_to(all_hosts, "ftp://b")
 
     assert start_all(all_hosts) == [other]
-    assert all_hosts.next_pause_ends_at() == clock.now + 10
+    assert all_hosts.next_look_at() == clock.now + 10
     clock.now += 10
-    assert all_hosts.next_pause_ends_at() is None
+    assert all_hosts.next_look_at() is None
     assert start_all(all_hosts) == [waiting]
     assert not waiting.host.is_in_trouble
 
