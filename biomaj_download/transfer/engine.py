@@ -116,10 +116,12 @@ class Engine:
         """
         return self.submit(request).result()
 
-    def free_places(self, url: str, max_connections: int | None = None) -> int:
+    def free_places(
+        self, url: str, max_connections: int | None = None, *, may_borrow: bool = False
+    ) -> int:
         """Return how many pieces more a host would take now; those that wait come before.
 
-        Where there is no place, and none waits, those of another process are borrowed.
+        `may_borrow`: where there is no place, and none waits, take those of another process.
         """
         host = self._hosts.at(url)
         if host.is_in_trouble and host.paused_until > time.monotonic():
@@ -129,7 +131,12 @@ class Engine:
         free_of_all = self._settings.max_connections - self._connections
         most = max_connections or self._settings.max_connections
         free = min(host.most, most) - host.connections - waiting
-        if free <= 0 and not waiting and min(most - host.connections, free_of_all) > 0:
+        if (
+            may_borrow
+            and free <= 0
+            and not waiting
+            and min(most - host.connections, free_of_all) > 0
+        ):
             host.borrow()
             free = min(host.most, most) - host.connections
         return max(min(free, free_of_all - waiting), 0)

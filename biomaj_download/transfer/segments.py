@@ -34,6 +34,11 @@ from biomaj_download.transfer.resume import Continuation, Stream, range_options
 MOST_STREAMS = 16
 #: A stream that is so fast is limited by this machine, and more of them would not help.
 FAST_BYTES_A_SECOND = 200_000_000
+#: A file that so many streams bring has those of other processes only where each is so slow.
+FEW_STREAMS = 4
+SLOW_BYTES_A_SECOND = 5_000_000
+#: So long after it has begun, the speed of a stream tells something.
+_SETTLED_SECONDS = 1
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
 _LEAST_RELIEF_SECONDS = 0.2
@@ -324,8 +329,26 @@ class Segments:
 
     def _free_places(self) -> int:
         request = self._request
-        free = self._engine.free_places(request.url, request.max_connections)
+        free = self._engine.free_places(
+            request.url, request.max_connections, may_borrow=self._may_borrow()
+        )
         return min(free, self._most - len(self._running))
+
+    def _may_borrow(self) -> bool:
+        """Say whether connections of other processes would help: ours are few, or each is slow.
+
+        Where many are fast, they fill the line, or what this machine can do.
+        """
+        streams = self._running.values()
+        if len(streams) < FEW_STREAMS:
+            return True
+        now = time.monotonic()
+        settled = [
+            stream.speed(now)
+            for stream in streams
+            if stream.began_at is not None and now - stream.began_at > _SETTLED_SECONDS
+        ]
+        return sum(settled) < SLOW_BYTES_A_SECOND * len(settled)
 
     def _end(self, future: Future[TransferResult], stream: Stream) -> None:
         """Take a stream's end: what it brought, or what others are to bring in its place."""

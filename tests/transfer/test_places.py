@@ -232,6 +232,22 @@ def test_a_lone_large_file_has_the_connections_of_all_processes(
         assert (tmp_path / "large.dat").read_bytes() == BODY
 
 
+@pytest.mark.parametrize(("slow_bytes_a_second", "most"), [(10**9, 9), (0, 5)])
+def test_many_connections_get_more_only_where_each_is_slow(
+    two_processes, faulty_http, tmp_path, monkeypatch, slow_bytes_a_second, most
+):
+    monkeypatch.setattr(segments, "SLOW_BYTES_A_SECOND", slow_bytes_a_second)
+    monkeypatch.setattr(segments, "_SETTLED_SECONDS", 0.2)
+    shared.join(Common(TransferSettings(http_connections_per_host=8), 2), 0)
+    shared.set_up(TransferSettings(http_connections_per_host=4, segments_from_bytes=2 * MIB))
+    faulty_http.add("/large.dat", SLOW)
+
+    fetch(faulty_http, "large.dat", tmp_path)
+
+    assert most - 1 <= at_once(faulty_http) <= most  # the first one is lost
+    assert (tmp_path / "large.dat").read_bytes() == BODY
+
+
 def test_what_was_lent_is_borrowed_again(two_processes, faulty_http, tmp_path):
     faulty_http.add("/large.dat", SLOW)
     faulty_http.add("/small.dat", Answer(body=b"small"))
