@@ -145,6 +145,12 @@ class Host:
             self._is_returning = False
             self.closes_idle = True
 
+    def leave(self) -> None:
+        """Let others have all, borrowed or not: nothing runs here any more."""
+        if self._places is not None:
+            self._places.give_back()
+            self._places.release()
+
     def rest(self) -> None:
         """Let other processes have its places, if nothing was done here for a while."""
         if self._places is not None and not self.connections and self._is_unused():
@@ -347,10 +353,12 @@ class Hosts:
         return cancelled
 
     def clear(self) -> None:
-        """Forget all that wait."""
+        """Forget all that wait, and leave all places to other processes."""
         for host in self._wanted:
             host.waiting.clear()
         self._wanted.clear()
+        for host in self.known():
+            host.leave()
 
     def next_look_at(self) -> float | None:
         """Return when the first wanted host may go on that waits now; None: none does."""

@@ -71,14 +71,16 @@ class Places:
         with self._lock:
             if not self.is_held:
                 self.is_held = self._locked(self._place(self._index))
-                if self.is_held and self._is_asking:
-                    self._unlock(self._wish(self._index))
-                self._is_asking = not self.is_held and self._locked(self._wish(self._index))
+                if self.is_held:
+                    self._ask_no_more()
+                else:
+                    self._is_asking = self._locked(self._wish(self._index))
             return self.is_held
 
     def release(self) -> None:
-        """Let others borrow our own."""
+        """Let others borrow our own, which nobody here waits for."""
         with self._lock:
+            self._ask_no_more()
             if self.is_held:
                 self._unlock(self._place(self._index))
                 self.is_held = False
@@ -108,6 +110,11 @@ class Places:
                 self._unlock(self._place(other))
             self._lenders.clear()
             self.borrowed = 0
+
+    def _ask_no_more(self) -> None:
+        if self._is_asking:
+            self._unlock(self._wish(self._index))
+            self._is_asking = False
 
     def _place(self, index: int) -> int:
         return self._first_byte + 2 * index

@@ -15,6 +15,7 @@ import pytest
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer import hosts, segments, shared
+from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.hosts import Host, Transfer
 from biomaj_download.transfer.places import Common, Places
 from biomaj_download.transfer.request import TransferRequest
@@ -141,6 +142,33 @@ def test_a_place_is_given_back_when_nothing_runs_there_any_more(common):
         assert still_borrowed == 2
         assert host.borrowed == 0
         assert ask(other, "take")
+
+
+def test_who_waits_no_more_asks_no_more(common):
+    mine, others = common.at(HOST, 0), common.at(HOST, 1)
+    with other_process(answering(others)) as (other, _):
+        assert mine.take()
+        assert mine.borrow()
+        assert not ask(other, "take")
+
+        ask(other, "release")
+
+        assert not mine.are_wanted()
+
+
+def test_an_engine_that_ends_leaves_all_to_other_processes(common, faulty_http):
+    url = faulty_http.add("/a", Answer(body=b"x" * 1000, stall_after=500))
+    name = faulty_http.url
+    engine = Engine(TransferSettings(http_connections_per_host=1), lambda name: common.at(name, 0))
+    engine.submit(TransferRequest(url=url))
+    assert any(engine.free_places(url, may_borrow=True) == 2 for _ in poll(5))
+    with other_process(answering(common.at(name, 1))) as (other, _):
+        assert not ask(other, "take")
+
+        engine.close()
+
+        assert ask(other, "take")
+        assert ask(other, "borrow")
 
 
 def test_a_host_in_trouble_gets_no_more_than_its_share(common):
