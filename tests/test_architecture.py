@@ -43,7 +43,15 @@ FLOORS = (
     ("download.listing", "transfer.digests", "transfer.kept"),
     ("download.matching", "settings", "transfer.partial"),
     ("broker.base", "message", "publish", "store.base"),
-    ("metrics", "probes", "server_tls", "tracing", "transfer.outcome", "transfer.request"),
+    (
+        "metrics",
+        "probes",
+        "server_tls",
+        "tracing",
+        "transfer.outcome",
+        "transfer.places",
+        "transfer.request",
+    ),
     (
         "broker",
         "discovery",
