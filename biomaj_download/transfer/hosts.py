@@ -137,12 +137,15 @@ class Host:
         return max(self.connections - self.limit, 0) if self._is_returning else 0
 
     def settle(self) -> None:
-        """Give back what is borrowed and wanted, or not needed."""
-        if self._places is None or not self._places.borrowed or self.surplus():
+        """Give back what is borrowed and wanted, or not needed; on the engine's thread."""
+        if self._places is None:
             return
-        if self._is_returning or (not self._pieces and self._is_unused()):
-            self._places.give_back()
+        if not self._places.borrowed:
             self._is_returning = False
+        elif not self.surplus() and (
+            self._is_returning or (not self._pieces and self._is_unused())
+        ):
+            self._places.give_back()
             self.closes_idle = True
 
     def leave(self) -> None:

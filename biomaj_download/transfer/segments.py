@@ -229,7 +229,7 @@ class Segments:
             return False
         if first.end is not None:  # what lies behind its hole is there already
             return True
-        return bool(self._running) and self._is_worth_more(first) and self._is_limited_by_network()
+        return bool(self._running) and self._is_limited_by_network() and self._is_worth_more(first)
 
     def _is_worth_more(self, first: Continuation) -> bool:
         if self._most == 1 or not self._can_be_told(first.version()):
