@@ -75,6 +75,30 @@ def test_processes_together_keep_the_limits():
     assert first.transfer.host_connections == {"h": 2}
 
 
+def test_a_lone_large_file_has_the_connections_of_all_processes(
+    document, start, request_file, faulty_http, tmp_path
+):
+    document["transfer"] = {"http_connections_per_host": 2, "segments_from_bytes": 2 * MEBIBYTE}
+    body = os.urandom(24 * MEBIBYTE)
+    supervisor = start()
+    wait_until(lambda: len(children_of(supervisor.pid)) == 2)
+
+    request_file(
+        Answer(
+            body=body,
+            etag='"v1"',
+            headers={"Date": "Tue, 24 Nov 2026 12:00:00 GMT"},
+            pause_seconds=0.02,
+            pause_every_bytes=64 * 1024,
+        )
+    )
+    home = tmp_path / "home" / "a.dat"
+    wait_until(home.exists)
+
+    assert home.read_bytes() == body
+    assert len({each.connection for each in faulty_http.requests_for("/a.dat")}) > 1
+
+
 def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
@@ -137,11 +161,11 @@ def systemd() -> Iterator[Systemd]:
 
 
 @pytest.fixture
-def request_stalled_file(document, faulty_http, tmp_path) -> Callable[[], None]:
-    """Request a file that stops coming after 2 MiB, and return when a consumer fetches it."""
+def request_file(document, faulty_http, tmp_path) -> Callable[[Answer], None]:
+    """Request a file that comes so, and return when a consumer fetches it."""
 
-    def request() -> None:
-        faulty_http.add("/a.dat", Answer(body=b"a" * 3 * MEBIBYTE, stall_after=2 * MEBIBYTE))
+    def request(answer: Answer) -> None:
+        faulty_http.add("/a.dat", answer)
         with (
             closing(RedisStore(RedisSettings(**document["redis"]))) as store,
             closing(RabbitmqBroker(RabbitmqSettings(**document["rabbitmq"]))) as broker,
@@ -159,6 +183,13 @@ def request_stalled_file(document, faulty_http, tmp_path) -> Callable[[], None]:
         wait_until(lambda: faulty_http.requests_for("/a.dat"))
 
     return request
+
+
+@pytest.fixture
+def request_stalled_file(request_file) -> Callable[[], None]:
+    """Request a file that stops coming after 2 MiB, and return when a consumer fetches it."""
+    stalled = Answer(body=b"a" * 3 * MEBIBYTE, stall_after=2 * MEBIBYTE)
+    return lambda: request_file(stalled)
 
 
 def has_waiting_message(document: dict[str, Any]) -> bool:
