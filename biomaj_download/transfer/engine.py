@@ -143,7 +143,12 @@ class Engine:
 
     def surplus(self, url: str) -> int:
         """Return how many pieces at a host are to end, for another process wants its places."""
-        return self._hosts.at(url).surplus()
+        host = self._hosts.at(url)
+        surplus = host.surplus()
+        if host.is_returning and not surplus:  # the engine looks, and gives back
+            self._next_look = 0
+            self._wake()
+        return surplus
 
     def hosts(self) -> list[Host]:
         """Return the hosts that were asked for."""
@@ -342,7 +347,7 @@ class Engine:
         del self._running[curl]
         self._connections += transfer.host.ended(transfer)
         self._put_away(moving)
-        transfer.host.settle()
+        transfer.host.settle(piece_ended=transfer.request.is_piece)
         if waits_again:
             self._hosts.put_back(transfer)
         elif isinstance(answer, Exception):

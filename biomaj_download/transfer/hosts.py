@@ -127,23 +127,30 @@ class Host:
         )
         if self._places is not None and not refuses and not self._is_returning:
             self._used_at = time.monotonic()
-            self._places.borrow()
+            if self._places.borrow():
+                self.is_full = False
 
     def surplus(self) -> int:
         """Return how many pieces are to end, so that others get back what is theirs."""
         if self._places is None or not self._places.borrowed:
             return 0
         self._is_returning = self._is_returning or self.is_in_trouble or self._places.are_wanted()
-        return max(self.connections - self.limit, 0) if self._is_returning else 0
+        own = self._configured_limit  # a host that has lowered it is still used by what runs there
+        return max(self.connections - own, 0) if self._is_returning else 0
 
-    def settle(self) -> None:
+    @property
+    def is_returning(self) -> bool:
+        """Say whether what is borrowed is to go back."""
+        return self._is_returning
+
+    def settle(self, *, piece_ended: bool = False) -> None:
         """Give back what is borrowed and wanted, or not needed; on the engine's thread."""
         if self._places is None:
             return
         if not self._places.borrowed:
             self._is_returning = False
         elif not self.surplus() and (
-            self._is_returning or (not self._pieces and self._is_unused())
+            self._is_returning or (not self._pieces and (piece_ended or self._is_unused()))
         ):
             self._places.give_back()
             self.closes_idle = True
@@ -151,12 +158,16 @@ class Host:
     def leave(self) -> None:
         """Let others have all, borrowed or not: nothing runs here any more."""
         if self._places is not None:
-            self._places.give_back()
             self._places.release()
+            self._places.give_back()
 
     def rest(self) -> None:
         """Let other processes have its places, if nothing was done here for a while."""
-        if self._places is not None and not self.connections and self._is_unused():
+        if self._places is None or self.connections or not self._is_unused():
+            return
+        if self.is_in_trouble:
+            self._forgive()
+        if not self.is_in_trouble:
             self._places.release()
 
     def _is_unused(self) -> bool:
@@ -164,12 +175,12 @@ class Host:
 
     def may_start(self) -> bool:
         """Say whether the first that waits may start now."""
+        if self.is_in_trouble and self._forgive() < self.paused_until:
+            return False
         if self._places is not None:
             self.is_lent = not (self._places.is_held or self._places.take())
             if self.is_lent:
                 return False
-        if self.is_in_trouble and self._forgive() < self.paused_until:
-            return False
         return self._has_room_for(self.waiting[0])
 
     def started(self, transfer: Transfer) -> int:

@@ -90,9 +90,11 @@ class Places:
         with self._lock:
             others = set(range(len(self._shares))) - {self._index, *self._lenders}
             for other in sorted(others) if self.is_held else ():
-                if self._is_wanted(other):  # it has just got it back, and will come for it
+                if not self._locked(self._place(other)):
                     continue
-                if self._locked(self._place(other)):
+                if self._is_wanted(other):  # it has just got it back, and will come for it
+                    self._unlock(self._place(other))
+                else:
                     self._lenders.append(other)
                     self.borrowed += self._shares[other]
                     return True

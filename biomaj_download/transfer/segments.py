@@ -87,6 +87,8 @@ class Piece(Stream):
         self._scheme = url.partition(":")[0]
         #: An FTP server is only told where to begin.
         self.is_open = self._scheme.startswith("ftp") and wanted[1] != version.size_bytes
+        #: It began when no other ran.
+        self.is_alone = False
         #: The file is another one: what came of it is of no use.
         self.has_changed = False
 
@@ -302,12 +304,14 @@ class Segments:
     def _end_surplus(self) -> None:
         """End those pieces that run on places which another process lent and wants back."""
         surplus = self._engine.surplus(self._request.url) if self._is_split else 0
-        streams = list(self._running.values()) if surplus else []
+        if not surplus:
+            return
+        streams = [stream for future, stream in self._running.items() if future.running()]
         going = [stream for stream in streams if not _is_at_its_end(stream)]
         surplus -= len(streams) - len(going)  # these end already
         pieces = [stream for stream in going if isinstance(stream, Piece)]
         pieces.sort(key=lambda piece: piece.position, reverse=True)
-        for piece in pieces[: max(min(surplus, len(going) - 1), 0)]:
+        for piece in pieces[: max(surplus, 0)]:
             end, piece.end = piece.end or 0, piece.position
             self._missing = sorted([*self._missing, (piece.end, end)])
 
@@ -318,6 +322,7 @@ class Segments:
             self._missing.insert(0, (stop, end))
         url = self._request.url
         piece = Piece(self._part, url, self._version, (first, stop), told=self._told)
+        piece.is_alone = not self._running
         self._submit(piece, piece.libcurl_options())
 
     def _piece_bytes(self, missing: list[Range], streams: int) -> int:
@@ -355,7 +360,7 @@ class Segments:
         error = future.exception()
         if error is None:
             self._result = future.result()
-        if stream.has_stopped or (error is None and _is_at_its_end(stream)):
+        if stream.has_stopped or (_is_at_its_end(stream) and _is_harmless(stream, error)):
             self._give_back(stream)
         elif self._may_do_without(stream, error):
             self._most = max(len(self._running), 1)
@@ -370,14 +375,15 @@ class Segments:
         return Truncated(f"{url}: expected the bytes up to {stream.end}, got {stream.position}")
 
     def _may_do_without(self, stream: Stream, error: BaseException | None) -> bool:
-        """Say whether a server refused a stream of which nothing came, while others still run.
+        """Say whether a server refused a stream of which nothing came, for there were others.
 
-        Then they bring its range, too: it may allow fewer connections, or send no ranges after all.
+        Then they bring its range, too, or one does that comes after them: it may allow fewer
+        connections, or send no ranges after all.
         """
         if not isinstance(stream, Piece) or stream.has_begun or stream.has_changed:
             return False
         is_refused = isinstance(error, TransferError) or stream.refusal is not None
-        return is_refused and bool(self._running)
+        return is_refused and (bool(self._running) or not stream.is_alone)
 
     def _give_back(self, stream: Stream) -> None:
         """Have others bring what a stream left out; it may have been told of more too late."""
@@ -387,7 +393,7 @@ class Segments:
     def _extend_the_last(self) -> None:
         """Let the only stream that is left go on, where its answer does: that needs no range."""
         streams = list(self._running.values())
-        if len(streams) > 1 or not streams[0].is_open:
+        if len(streams) != 1 or not streams[0].is_open:
             return
         while self._missing and self._missing[0][0] == streams[0].end:
             streams[0].end = self._missing.pop(0)[1]
@@ -430,6 +436,17 @@ class Segments:
             return datetime.strptime(told, "%Y%m%d%H%M%S %z")
         except ValueError:
             return None
+
+
+def _is_harmless(stream: Stream, error: BaseException | None) -> bool:
+    """Say whether all is well with a stream that has nothing more to bring.
+
+    One whose end was moved to where it stood may fail before it can tell that it has stopped.
+    """
+    if error is None:
+        return True
+    is_told_to_end = stream.end is not None and stream.refusal is None
+    return is_told_to_end and isinstance(error, TransferError)
 
 
 def _is_at_its_end(stream: Stream) -> bool:

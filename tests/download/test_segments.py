@@ -228,8 +228,23 @@ def other_bytes(request, number):
         lambda *_: Answer(raw=b""),
     ],
 )
-def test_the_first_connection_brings_what_others_are_refused(faulty_http, tmp_path, odd):
+def test_the_first_connection_brings_what_others_are_refused(
+    faulty_http, tmp_path, monkeypatch, odd
+):
+    pieces = replace(segments._PIECES["http"], most_bytes=4 * MIB)  # it goes on for so long
+    monkeypatch.setitem(segments._PIECES, "http", pieces)
     answer_pieces(faulty_http, odd)
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == BODY
+    assert ranges_asked(faulty_http).count(None) == 1
+
+
+def test_a_refusal_may_come_when_the_first_connection_has_ended(faulty_http, tmp_path):
+    set_up(http_connections_per_host=2)
+    late = Answer(status=403, delay_seconds=0.6)
+    answer_pieces(faulty_http, lambda _, number: late if number <= 2 else SLOW)
 
     by_http(faulty_http).download(str(tmp_path))
 
