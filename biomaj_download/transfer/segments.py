@@ -363,6 +363,7 @@ class Segments:
         if stream.has_stopped or (_is_at_its_end(stream) and _is_harmless(stream, error)):
             self._give_back(stream)
         elif self._may_do_without(stream, error):
+            self._withdraw_waiting()
             self._most = max(len(self._running), 1)
             self._give_back(stream)
             self._extend_the_last()
@@ -389,6 +390,13 @@ class Segments:
         """Have others bring what a stream left out; it may have been told of more too late."""
         if stream.end is not None and stream.position < stream.end:
             self._missing = sorted([*self._missing, (stream.position, stream.end)])
+
+    def _withdraw_waiting(self) -> None:
+        """Take back pieces that have no place yet: there may be fewer places than there were."""
+        for future, stream in list(self._running.items()):
+            if isinstance(stream, Piece) and future.cancel():
+                del self._running[future]
+                self._give_back(stream)
 
     def _extend_the_last(self) -> None:
         """Let the only stream that is left go on, where its answer does: that needs no range."""

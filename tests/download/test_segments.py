@@ -14,6 +14,7 @@ from biomaj_download.download.curl import CurlDownload
 from biomaj_download.errors import DownloadError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer import kept, partial, segments, shared
+from biomaj_download.transfer.engine import Engine
 from tests.background import start
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE
 from tests.servers.faulty_http import Answer
@@ -239,6 +240,19 @@ def test_the_first_connection_brings_what_others_are_refused(
 
     assert (tmp_path / "a.dat").read_bytes() == BODY
     assert ranges_asked(faulty_http).count(None) == 1
+
+
+def test_pieces_that_wait_for_a_place_are_taken_back_after_a_refusal(
+    faulty_http, tmp_path, monkeypatch
+):
+    set_up(http_connections_per_host=2)
+    monkeypatch.setattr(Engine, "free_places", lambda *_, **__: 3)  # as there were a moment ago
+    answer_pieces(faulty_http, lambda *_: Answer(status=503))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == BODY
+    assert len(ranges_asked(faulty_http)) == 2
 
 
 def test_a_refusal_may_come_when_the_first_connection_has_ended(faulty_http, tmp_path):
