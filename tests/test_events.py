@@ -337,9 +337,9 @@ def test_the_shown_program_hears_what_came_and_what_failed(
         for _ in poll(30):
             teller.tell([RUNNING], [], [ended("a"), ended("b", "b: lost")])
             lines = heard.read_text().splitlines()
-            if len(lines) > 1:
+            if len(set(lines)) > 1:  # the program asks for one kind after the other
                 break
-        assert lines[:2] == ["finished bank a ", "failed bank b b: lost"]
+        assert set(lines) == {"finished bank a ", "failed bank b b: lost"}
     finally:
         listening.terminate()
         listening.wait()
