@@ -339,7 +339,10 @@ def test_the_shown_program_hears_what_came_and_what_failed(
             lines = heard.read_text().splitlines()
             if len(set(lines)) > 1:  # the program asks for one kind after the other
                 break
-        assert set(lines) == {"finished bank a ", "failed bank b b: lost"}
+        told = ["finished bank a ", "failed bank b b: lost"]
+        both = lines.index(told[1]) + 1
+        assert lines[both - 2 : both] == told
+        assert set(lines) == set(told)
     finally:
         listening.terminate()
         listening.wait()

@@ -99,7 +99,8 @@ class Engine:
         """
         transfer = Transfer(request, self._hosts.at(request.url))
         self._inbox.append(transfer)
-        # At a full host the end of another transfer wakes the engine; or a place was borrowed.
+        # At a full host the end of another transfer wakes the engine; a piece may have a place that
+        # was borrowed just now.
         if self._is_asleep and (request.is_piece or not transfer.host.is_full):
             self._wake()
         if self._closing.is_set():  # who comes between the last answer and the end gets one, too
@@ -128,18 +129,14 @@ class Engine:
             return 0
         # In the order in which they go on: one may be counted twice, but none is missed.
         waiting = len(self._inbox) + len(host.waiting)
-        free_of_all = self._settings.max_connections - self._connections
-        most = max_connections or self._settings.max_connections
-        free = min(host.most, most) - host.connections - waiting
-        if (
-            may_borrow
-            and free <= 0
-            and not waiting
-            and min(most - host.connections, free_of_all) > 0
-        ):
+        besides = self._settings.max_connections - self._connections
+        if max_connections:
+            besides = min(besides, max_connections - host.connections)
+        free = min(host.most - host.connections, besides) - waiting
+        if may_borrow and free <= 0 < besides and not waiting:
             host.borrow()
-            free = min(host.most, most) - host.connections
-        return max(min(free, free_of_all - waiting), 0)
+            free = min(host.most - host.connections, besides)
+        return max(free, 0)
 
     def surplus(self, url: str) -> int:
         """Return how many pieces at a host are to end, for another process wants its places."""

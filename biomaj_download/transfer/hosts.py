@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -68,8 +68,8 @@ class Host:
     `served`: how many transfers have ended well.
     `is_full`: one of its transfers must end before another starts. `closes_idle`: it turned away
     the only one; it may count connections that other users left idle, which the next one closes.
-    `places`: what this process, one of several, has there. `is_lent`: somebody waits here for its
-    places, which another process has borrowed.
+    `places`: what this process, one of several, has there. `is_returning`: what is borrowed goes
+    back.
     """
 
     def __init__(
@@ -96,9 +96,8 @@ class Host:
         self._lowerings = 0
         self._places = places
         self._pieces = 0
-        self._is_returning = False
         self._used_at = 0.0
-        self.is_lent = False
+        self.is_returning = False
 
     @property
     def connections(self) -> int:
@@ -116,16 +115,21 @@ class Host:
         return 0 if self._places is None else self._places.borrowed
 
     @property
+    def is_lent(self) -> bool:
+        """Say whether its places are with another process, and somebody waits for them here."""
+        return self._places is not None and self._places.is_asking
+
+    @property
     def most(self) -> int:
         """Return how many connections it may have for pieces, with those that are borrowed."""
-        return self.limit if self._is_returning else self.limit + self.borrowed
+        return self.limit if self.is_returning else self.limit + self.borrowed
 
     def borrow(self) -> None:
         """Borrow what another process does not need; by any thread."""
         refuses = self.is_in_trouble or (
             self._refused_at and time.monotonic() < self._refused_at + self._raise_seconds
         )
-        if self._places is not None and not refuses and not self._is_returning:
+        if self._places is not None and not refuses and not self.is_returning:
             self._used_at = time.monotonic()
             if self._places.borrow():
                 self.is_full = False
@@ -134,23 +138,18 @@ class Host:
         """Return how many pieces are to end, so that others get back what is theirs."""
         if self._places is None or not self._places.borrowed:
             return 0
-        self._is_returning = self._is_returning or self.is_in_trouble or self._places.are_wanted()
-        own = self._configured_limit  # a host that has lowered it is still used by what runs there
-        return max(self.connections - own, 0) if self._is_returning else 0
-
-    @property
-    def is_returning(self) -> bool:
-        """Say whether what is borrowed is to go back."""
-        return self._is_returning
+        self.is_returning = self.is_returning or self.is_in_trouble or self._places.are_wanted()
+        # Not of the lowered limit: what runs there besides pieces may take hours.
+        return max(self.connections - self._configured_limit, 0) if self.is_returning else 0
 
     def settle(self, *, piece_ended: bool = False) -> None:
         """Give back what is borrowed and wanted, or not needed; on the engine's thread."""
         if self._places is None:
             return
         if not self._places.borrowed:
-            self._is_returning = False
+            self.is_returning = False
         elif not self.surplus() and (
-            self._is_returning or (not self._pieces and (piece_ended or self._is_unused()))
+            self.is_returning or (not self._pieces and (piece_ended or self._is_unused()))
         ):
             self._places.give_back()
             self.closes_idle = True
@@ -177,10 +176,8 @@ class Host:
         """Say whether the first that waits may start now."""
         if self.is_in_trouble and self._forgive() < self.paused_until:
             return False
-        if self._places is not None:
-            self.is_lent = not (self._places.is_held or self._places.take())
-            if self.is_lent:
-                return False
+        if self._places is not None and not (self._places.is_held or self._places.take()):
+            return False
         return self._has_room_for(self.waiting[0])
 
     def started(self, transfer: Transfer) -> int:
@@ -384,7 +381,7 @@ class Hosts:
         lent = [now + LENT_LOOK_SECONDS] if is_lent else []
         return min((moment for moment in (*pausing, *lent) if moment > now), default=None)
 
-    def look_after(self, with_idle: Collection[Host]) -> None:
+    def look_after(self, with_idle: set[Host]) -> None:
         """Have processes lend and give back; `with_idle`: to which there are idle connections."""
         for host in self.known():
             host.settle()

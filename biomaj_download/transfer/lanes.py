@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -101,9 +101,9 @@ class Lanes:
         else:
             lane.close()
 
-    def hosts(self) -> Collection[Host]:
+    def hosts(self) -> set[Host]:
         """Return the hosts to which there are connections that nobody uses."""
-        return [host for host, lanes in self._idle.items() if lanes]
+        return {host for host, lanes in self._idle.items() if lanes}
 
     def close_idle(self) -> None:
         """End those that nobody has needed for a while."""

@@ -60,9 +60,8 @@ class Places:
         self._index = index
         self._lock = threading.Lock()
         self._lenders: list[int] = []
-        self._is_asking = False
-        #: We have our own.
-        self.is_held = False
+        #: We have our own; or we want them, but another process has them still.
+        self.is_held = self.is_asking = False
         #: How many of others we have besides.
         self.borrowed = 0
 
@@ -71,16 +70,13 @@ class Places:
         with self._lock:
             if not self.is_held:
                 self.is_held = self._locked(self._place(self._index))
-                if self.is_held:
-                    self._ask_no_more()
-                else:
-                    self._is_asking = self._locked(self._wish(self._index))
+                self._ask(not self.is_held)
             return self.is_held
 
     def release(self) -> None:
         """Let others borrow our own, which nobody here waits for."""
         with self._lock:
-            self._ask_no_more()
+            self._ask(False)
             if self.is_held:
                 self._unlock(self._place(self._index))
                 self.is_held = False
@@ -113,10 +109,12 @@ class Places:
             self._lenders.clear()
             self.borrowed = 0
 
-    def _ask_no_more(self) -> None:
-        if self._is_asking:
+    def _ask(self, is_asking: bool) -> None:
+        if is_asking:
+            self._locked(self._wish(self._index))
+        elif self.is_asking:
             self._unlock(self._wish(self._index))
-            self._is_asking = False
+        self.is_asking = is_asking
 
     def _place(self, index: int) -> int:
         return self._first_byte + 2 * index

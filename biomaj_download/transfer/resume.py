@@ -70,6 +70,11 @@ class Stream:
         self.has_stopped = end is not None and (len(taken) < len(chunk) or self._stops_at(end))
         return 0 if self.has_stopped else len(taken)
 
+    @property
+    def is_at_its_end(self) -> bool:
+        """Say whether it has all that it is to bring; as long as it has no end: whatever came."""
+        return self.end is None or self.position >= self.end
+
     def speed(self, now: float) -> float:
         """Return the bytes a second of late; 0: nobody knows."""
         at, position = self._mark

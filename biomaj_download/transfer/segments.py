@@ -66,11 +66,11 @@ class _PieceKind:
 
 _MIB = 1024 * 1024
 _PIECES = {
-    "http": _PieceKind(2 * _MIB, 16 * _MIB, 4 * _MIB, worth_answers=3),
+    "http": _PieceKind(2 * _MIB, 16 * _MIB, most_tested_bytes=4 * _MIB, worth_answers=3),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
-    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, 256 * _MIB, worth_answers=8),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB, worth_answers=8),
     # libssh2 has asked for some MiB behind a piece's end by then, and they come.
-    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, 256 * _MIB, worth_answers=8),
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB, worth_answers=8),
 }
 
 
@@ -205,12 +205,13 @@ class Segments:
         self._running[self._engine.submit(request)] = stream
 
     def _step(self) -> None:
-        looks = self._most > 1
         awaited: list[Future[Any]] = list(self._running)
         begun = self._first.begun
         if not self._is_split and not begun.done():
             awaited.append(begun)
-        done, _ = wait(awaited, _LOOK_SECONDS if looks else None, return_when=FIRST_COMPLETED)
+        done, _ = wait(
+            awaited, _LOOK_SECONDS if self._most > 1 else None, return_when=FIRST_COMPLETED
+        )
         for future in done - {begun}:
             self._end(future, self._running.pop(future))
         self._end_surplus()
@@ -307,13 +308,13 @@ class Segments:
         if not surplus:
             return
         streams = [stream for future, stream in self._running.items() if future.running()]
-        going = [stream for stream in streams if not _is_at_its_end(stream)]
+        going = [stream for stream in streams if not stream.is_at_its_end]
         surplus -= len(streams) - len(going)  # these end already
         pieces = [stream for stream in going if isinstance(stream, Piece)]
         pieces.sort(key=lambda piece: piece.position, reverse=True)
         for piece in pieces[: max(surplus, 0)]:
-            end, piece.end = piece.end or 0, piece.position
-            self._missing = sorted([*self._missing, (piece.end, end)])
+            self._give_back(piece)
+            piece.end = piece.position
 
     def _start_next(self, streams: int) -> None:
         first, end = self._missing.pop(0)
@@ -360,7 +361,7 @@ class Segments:
         error = future.exception()
         if error is None:
             self._result = future.result()
-        if stream.has_stopped or (_is_at_its_end(stream) and _is_harmless(stream, error)):
+        if _has_ended_well(stream, error):
             self._give_back(stream)
         elif self._may_do_without(stream, error):
             self._withdraw_waiting()
@@ -446,19 +447,15 @@ class Segments:
             return None
 
 
-def _is_harmless(stream: Stream, error: BaseException | None) -> bool:
-    """Say whether all is well with a stream that has nothing more to bring.
+def _has_ended_well(stream: Stream, error: BaseException | None) -> bool:
+    """Say whether a stream brought all that it was to bring.
 
     One whose end was moved to where it stood may fail before it can tell that it has stopped.
     """
-    if error is None:
-        return True
+    if stream.has_stopped or not stream.is_at_its_end:
+        return stream.has_stopped
     is_told_to_end = stream.end is not None and stream.refusal is None
-    return is_told_to_end and isinstance(error, TransferError)
-
-
-def _is_at_its_end(stream: Stream) -> bool:
-    return stream.end is None or stream.position >= stream.end
+    return error is None or (is_told_to_end and isinstance(error, TransferError))
 
 
 class _Ending(Cancellation):
