@@ -12,6 +12,7 @@ import errno
 import logging
 import lzma
 import math
+import os
 import struct
 import sys
 import tarfile
@@ -44,10 +45,14 @@ MOST_MEMORY_BYTES = 256 * 1024 * 1024
 _ZSTD_WINDOW_LOG_MAX = 27  # 128 MiB, the limit of zstd's own command without --long
 #: Longest name or attribute block of a tar member; tarfile reads these into memory whole.
 MOST_TAR_HEADER_BYTES = 1024 * 1024
+#: All headers of one member: a sparse file has one for each 21 of its pieces.
+MOST_TAR_HEADERS_BYTES = 4 * 1024 * 1024
 #: igzip reads the header of a gzip member into memory whole; its buffer has half of this.
 MOST_GZIP_HEADER_BYTES = 1024 * 1024
 #: zipfile unpacks bzip2 and lzma members a whole read at a time, so each read must be small.
 _ZIP_SMALL_READ_BYTES = 4096
+#: Where a member's header says how long its name and its extra field are.
+_ZIP_LENGTHS_OFFSET = 26
 #: zipfile keeps the directory in memory, some 15 times as large as it stands in the file: 350,000
 #: members of it. A file with more is left untested, with a warning.
 MOST_ZIP_DIRECTORY_BYTES = 16 * 1024 * 1024
@@ -310,11 +315,38 @@ class _StrictMember(tarfile.TarInfo):
             raise ReadError(f"broken header: {error}") from error
 
     def _proc_member(self, tarfile: TarFile) -> _StrictMember:
-        """Go on by the member's type; tarfile says that a subclass may override this."""
+        """Go on by the member's type; tarfile says that a subclass may override this.
+
+        What is read meanwhile are headers alone: the blocks of one, and others that it leads to.
+        """
         if self.type in _TAR_HEADERS and self.size > MOST_TAR_HEADER_BYTES:
             raise ReadError(f"a header of {self.size} bytes")
-        member: _StrictMember = super()._proc_member(tarfile)  # type: ignore[misc]
+        file = tarfile.fileobj
+        tarfile.fileobj = _Headers(file)
+        try:
+            member: _StrictMember = super()._proc_member(tarfile)  # type: ignore[misc]
+        finally:
+            tarfile.fileobj = file
         return member
+
+
+class _Headers:
+    """A file of which no more is read than one member's headers may come to."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._left_bytes = MOST_TAR_HEADERS_BYTES
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, if they are not too many."""
+        self._left_bytes -= size
+        if self._left_bytes < 0:
+            raise ReadError(f"headers of more than {MOST_TAR_HEADERS_BYTES} bytes")
+        data: bytes = self._file.read(size)
+        return data
 
 
 class _Within:
@@ -392,7 +424,22 @@ def _test_zip(file: BinaryIO, budget: _Budget) -> None:
             if is_encrypted:
                 log.warning("encrypted member not tested name=%s", member.filename)
             else:
+                if member.compress_type == zipfile.ZIP_LZMA:
+                    _check_dictionary(modest, member)
                 _read_member(archive, member, budget)
+
+
+def _check_dictionary(file: BinaryIO, member: zipfile.ZipInfo) -> None:
+    """Raise where a member wants a dictionary that is too large, for which lzma has no limit here.
+
+    Its size stands before the data (APPNOTE.TXT, 4.3.7 and 5.8.8).
+    """
+    file.seek(member.header_offset + _ZIP_LENGTHS_OFFSET)
+    lengths = struct.unpack("<HH", file.read(4))
+    file.seek(sum(lengths), os.SEEK_CUR)
+    (dictionary_bytes,) = struct.unpack("<5xI", file.read(9))
+    if dictionary_bytes > MOST_MEMORY_BYTES:
+        raise _NeedsMemory(f"{member.filename} has a dictionary of {dictionary_bytes} bytes")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget) -> None:

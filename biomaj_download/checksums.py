@@ -114,15 +114,20 @@ def _lines(text: str, subject: str | None) -> Iterator[tuple[str, Digest]]:
             # A leading backslash says that the name is escaped (coreutils).
             yield from _digest(_name(found["name"], is_escaped=row[0] == "\\"), found["hash"])
         elif found := _BSD_LINE.fullmatch(row):
-            yield from _digest(_name(found["name"]), found["hash"])
+            yield from _digest(_name(found["name"]), found["hash"], kind=found["kind"])
         elif found := _BLOCKS_LINE.fullmatch(row):
             value = f"{int(found['sum'])}:{int(found['blocks'])}"
             yield _name(found["name"]), Digest("sum", value)
 
 
-def _digest(name: str, value: str) -> Iterator[tuple[str, Digest]]:
+def _digest(name: str, value: str, *, kind: str = "") -> Iterator[tuple[str, Digest]]:
+    """Yield a digest of a kind that we know; others (BLAKE2, SHA3) may have the same length.
+
+    `kind`: what the file calls it, `SHA256`, `sha-256` or OpenSSL's `SHA2-256`; empty: nothing.
+    """
     algorithm = _BY_LENGTH.get(len(value))
-    if algorithm is not None:
+    told = kind.lower().replace("sha2-", "sha").replace("-", "")
+    if algorithm is not None and told in ("", algorithm):
         yield name, Digest(algorithm, value.lower())
 
 
@@ -141,8 +146,8 @@ def _metalink(text: str) -> Iterator[tuple[str, Digest]]:
         parser.close()
     except (ParseError, DefusedXmlException, ValueError):
         return
-    for name, value in reader.found:
-        yield from _digest(_name(name), value)
+    for name, kind, value in reader.found:
+        yield from _digest(_name(name), value, kind=kind)
 
 
 class _MetalinkReader:
@@ -152,8 +157,9 @@ class _MetalinkReader:
     """
 
     def __init__(self) -> None:
-        #: Name of a file and a hash of it.
-        self.found: list[tuple[str, str]] = []
+        #: Name of a file, and kind and value of a hash of it.
+        self.found: list[tuple[str, str, str]] = []
+        self._kind = ""
         self._file: str | None = None
         self._pieces = 0
         self._hash: list[str] | None = None
@@ -167,6 +173,7 @@ class _MetalinkReader:
             self._file = attributes.get("name", "")
         elif name == "hash" and self._file is not None and not self._pieces:
             self._hash = []
+            self._kind = attributes.get("type", "")
 
     def data(self, text: str) -> None:
         """Take text."""
@@ -183,7 +190,7 @@ class _MetalinkReader:
         elif name == "hash" and self._file is not None and self._hash is not None:
             value = "".join(self._hash).strip()
             if _BARE_HASH.fullmatch(value):
-                self.found.append((self._file, value))
+                self.found.append((self._file, self._kind, value))
             self._hash = None
 
     def close(self) -> None:

@@ -34,7 +34,10 @@ _SHORT_SUFFIXES = {
     ".txz": ".xz",
     ".tzst": ".zst",
 }
-_PAGE = re.compile(rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b")
+_PAGE = re.compile(
+    rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html)\b",
+    re.DOTALL,
+)
 #: Names under which a web server may well have a page.
 _PAGE_SUFFIXES = frozenset(
     (".asp", ".aspx", ".cgi", ".htm", ".html", ".jsp", ".php", ".shtml", ".xhtml")

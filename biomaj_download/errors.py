@@ -7,8 +7,10 @@ DownloadError
     MessageError, Cancelled                                                        never retried
     ListingError: ListingTooLong, NoMatch (never retried)
     TransferError: ConnectFailed, HostNotFound, Stalled, TimedOut, BadStatus, RemoteFileMissing,
-                   AccessDenied, UntrustedPeer, Truncated, UnexpectedContent
-    VerifyError:   SizeMismatch, DigestMismatch, ChecksumMissing, ArchiveBroken
+                   AccessDenied, ServiceRefused, UntrustedPeer, NoContinuation, Truncated,
+                   UnexpectedContent
+    VerifyError:   SizeMismatch, DigestMismatch, WrongChecksum (never retried), ChecksumMissing,
+                   ArchiveBroken
     PublishError:  DiskFull, UnsafePath                                            never retried
     BrokerError, StoreError, ServiceError
 
@@ -168,11 +170,23 @@ class AccessDenied(TransferError):
     permanent = True
 
 
+class ServiceRefused(AccessDenied):
+    """The download service wants a token, or another one."""
+
+    code = "service-refused"
+
+
 class UntrustedPeer(TransferError):
     """A certificate or an SSH host key is not the one that is trusted."""
 
     code = "untrusted-peer"
     permanent = True
+
+
+class NoContinuation(TransferError):
+    """The server does not send the rest of a file that was begun; it begins again."""
+
+    code = "no-continuation"
 
 
 class Truncated(TransferError):
@@ -209,6 +223,16 @@ class DigestMismatch(VerifyError):
 
     def __init__(self, name: str, *, announced: str, received: str) -> None:
         super().__init__(f"{name}: announced {announced}, received {received}")
+
+
+class WrongChecksum(DigestMismatch):
+    """A file and its checksum came twice and differ as before: one is wrong at its source."""
+
+    code = "wrong-checksum"
+    retryable = False
+
+    def __init__(self, mismatch: DigestMismatch) -> None:
+        VerifyError.__init__(self, f"{mismatch}, twice: one of both is wrong at its source")
 
 
 class ChecksumMissing(VerifyError):

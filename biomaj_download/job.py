@@ -113,11 +113,13 @@ class Transferred:
 
     `announced_bytes`: the length that the server promised with the body (None: none promised).
     `ends_by_close`: nothing but the end of the connection told that the body was at its end.
+    `is_from_web`: it came by HTTP.
     """
 
     size_bytes: int
     announced_bytes: int | None = None
     ends_by_close: bool = False
+    is_from_web: bool = False
     modified_at: datetime | None = None
     seconds: float = 0.0
 

@@ -6,6 +6,7 @@ In: the umask, as the process has it or the configuration says.  Out: modes of f
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,14 @@ def published_mode() -> int:
 
 
 def make_private(path: Path) -> Path:
-    """Make a state file that is not there yet, before a library would make it for all to read."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, STATE_MODE))
+    """Make a state file that is not there yet, before a library would make it for all to read.
+
+    One that is there is not opened: its being closed would take away all locks that SQLite has on
+    it in this process (fcntl(2), POSIX record locks).
+    """
+    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC
+    if not path.exists():  # what a link leads to need not be there either
+        flags |= 0 if path.is_symlink() else os.O_EXCL
+        with suppress(FileExistsError):
+            os.close(os.open(path, flags, STATE_MODE))
     return path

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Protocol
 
 import tenacity
@@ -15,7 +16,9 @@ from biomaj_download.disk import check_room
 from biomaj_download.errors import (
     Cancelled,
     DigestMismatch,
+    DiskFull,
     DownloadError,
+    RemoteFileMissing,
     TransferError,
     UnexpectedContent,
 )
@@ -39,13 +42,16 @@ class Fetcher(Protocol):
     observer: Observer
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
-        """Return how much room a file will take; 0: nobody knows."""
+        """Return how much room a file will take, as listed; 0: nobody knows."""
+
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Ask the server for a file's size; None: it does not tell."""
 
     def checks(self, remote_file: RemoteFile) -> Checks:
         """Return what is to be checked of a file."""
 
-    def forget_checks(self, remote_file: RemoteFile) -> None:
-        """Ask again for the digests of a file."""
+    def doubt_checks(self, remote_file: RemoteFile, mismatch: DigestMismatch) -> None:
+        """Have the digests of a file asked for again; raise where that has been done in vain."""
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes into `part`."""
@@ -82,14 +88,8 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     cancellation = downloader.cancellation
     cancellation.check()
     with closing(Part(path, cancellation)) as part:
-        size_bytes = downloader.bytes_to_store(remote_file)
+        size_bytes = _checked_size(downloader, remote_file, path, part)
         downloader.meter.begin(path.name, size_bytes, part)
-        check_room(
-            path,
-            part.path,
-            size_bytes=size_bytes,
-            reserve_bytes=downloader.reserve_bytes,
-        )
         try:
             checks = downloader.checks(remote_file)
             part.follow(tasks(checks, path.name))
@@ -105,7 +105,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             if not _may_go_on(part, error, cancellation.why):
                 part.discard()
             if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again
-                downloader.forget_checks(remote_file)
+                downloader.doubt_checks(remote_file, error)
             raise
     log.info(
         "published name=%s size_bytes=%d seconds=%.3f",
@@ -116,13 +116,33 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     return Published(size_bytes=transferred.size_bytes, seconds=transferred.seconds)
 
 
+def _checked_size(downloader: Fetcher, remote_file: RemoteFile, path: SafePath, part: Part) -> int:
+    """Return how much will be stored, if there is room for it; 0: nobody knows.
+
+    A listed size may be wrong: where there is no room for it, the server's word counts, and where
+    the server gives none, the disk will say.
+
+    Raises:
+        DiskFull: there is none.
+    """
+    room_for = partial(check_room, path, part.path, reserve_bytes=downloader.reserve_bytes)
+    size_bytes = downloader.bytes_to_store(remote_file)
+    try:
+        room_for(size_bytes=size_bytes)
+    except DiskFull:
+        if not size_bytes:
+            raise
+        size_bytes = downloader.told_size(remote_file) or 0
+        room_for(size_bytes=size_bytes)
+    return size_bytes
+
+
 def _may_go_on(part: Part, error: DownloadError, why: Why | None) -> bool:
     """Say whether what came before an error is a beginning, for us or for another consumer."""
     if why is Why.TAKEN:
         return True
     is_sound = isinstance(error, Cancelled) or (
         isinstance(error, TransferError)
-        and not error.permanent
-        and not isinstance(error, UnexpectedContent)
+        and not isinstance(error, RemoteFileMissing | UnexpectedContent)
     )
     return is_sound and part.is_kept

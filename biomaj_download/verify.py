@@ -31,13 +31,12 @@ class Checks:
     """What a bank wants checked; the length always is.
 
     `archive_seconds`: what an archive's test may use of the processor. `content`: that a file
-    begins as its name says. `is_from_web`: it comes by HTTP.
+    begins as its name says.
     """
 
     archives: bool = True
     archive_seconds: float = MOST_SECONDS
     content: bool = True
-    is_from_web: bool = False
     digests: tuple[Digest, ...] = ()
 
 
@@ -73,7 +72,7 @@ def verify(
     stored_bytes = _check_length(part, transferred, name)
     if checks.content:
         with on_disk(part.path):
-            check_content(part.read, name, is_from_web=checks.is_from_web)
+            check_content(part.read, name, is_from_web=transferred.is_from_web)
     _compare_with_listing(stored_bytes, transferred, remote_file, name)
     _check_digests(part, checks.digests, name)
     test = archive_test(name, checks.archive_seconds)

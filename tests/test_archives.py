@@ -351,3 +351,36 @@ def test_a_test_ends_when_nobody_wants_its_result(tmp_path, name):
 def test_a_gzip_header_without_an_end_is_refused(check):
     with pytest.raises(ArchiveBroken, match=r"(a|Gzip) header (of more than|exceeds)"):
         check(b"\x1f\x8b\x08\x08\0\0\0\0\0\x03" + b"n" * 4_000_000, "a.gz")
+
+
+def sparse_header(*, goes_on: bool) -> bytes:
+    """Return the first block of a sparse file of GNU tar, whose map goes on in further ones."""
+    member = tarfile.TarInfo("sparse")
+    member.type = tarfile.GNUTYPE_SPARSE
+    block = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    block[482] = int(goes_on)
+    block[483:495] = b"%011o\0" % 0
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    return bytes(block)
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.xz"])
+def test_a_sparse_file_whose_map_does_not_end_is_refused(check, name):
+    block = bytes(504) + b"\1" + bytes(7)
+    body = sparse_header(goes_on=True) + block * (16 * 1024 * 2)
+
+    with pytest.raises(ArchiveBroken, match="headers of more than 4194304 bytes"):
+        check(lzma.compress(body, preset=0) if name.endswith("xz") else body, name)
+
+
+def test_a_zip_member_with_a_large_dictionary_is_left_untested(check, caplog):
+    body = bytearray(zipped(zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        member = archive.infolist()[0]
+    start = member.header_offset + 30 + len(member.filename)
+    body[start + 5 : start + 9] = b"\xff" * 4
+
+    check(bytes(body), "a.zip")
+
+    assert "has a dictionary of 4294967295 bytes" in caplog.text

@@ -156,3 +156,24 @@ def test_a_checksum_beside_a_file_names_it(name, subject):
 def test_a_wrong_digest_is_refused(algorithm, value, expected):
     with pytest.raises(ValueError, match=expected):
         checked_digest(algorithm, value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"BLAKE2b (a.gz) = {SHA512}",
+        f"SHA3-256(a.gz)= {SHA256}",
+        f"RMD160 (a.gz) = {SHA1}",
+        f"SHA512-256(a.gz)= {SHA256}",
+        f'<metalink><file name="a.gz"><hash type="md4">{MD5}</hash></file></metalink>',
+    ],
+)
+def test_a_digest_of_another_kind_is_not_taken_for_one_of_its_length(text):
+    assert read_checksums(text) == {}
+
+
+@pytest.mark.parametrize("kind", ["sha-256", "SHA256", "sha256"])
+def test_a_metalink_says_the_kind_in_its_way(kind):
+    text = f'<metalink><file name="a.gz"><hash type="{kind}">{SHA256}</hash></file></metalink>'
+
+    assert read_checksums(text) == {"a.gz": Digest("sha256", SHA256)}

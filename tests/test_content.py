@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import time
 import zipfile
 
 import pytest
@@ -83,6 +84,8 @@ def test_the_error_says_what_was_expected_and_shortly_what_came(body, got):
         b"<html>",
         b"<HTML lang=en>",
         b"\xef\xbb\xbf\r\n\t <!doctype  HTML PUBLIC ''>",
+        b'<?xml version="1.0"?>\n<!DOCTYPE html>',
+        b"<!-- of the portal\n -->\n<!-- again --> <html>",
     ],
 )
 @pytest.mark.parametrize(
@@ -105,7 +108,10 @@ def test_a_page_under_a_name_that_says_nothing_passes(name):
     check(name, PAGE)
 
 
-@pytest.mark.parametrize("body", [b"", b">a <html>", b"<htmlx>", b"<!doctype xml>", b"  "])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b">a <html>", b"<htmlx>", b"<!doctype xml>", b"  ", b"<?xml version='1.0'?><uniprot>"],
+)
 def test_what_is_no_page_passes(body):
     check("a.dat", body)
 
@@ -126,3 +132,14 @@ def test_no_more_than_a_beginning_is_read_and_only_where_it_matters():
     assert asked == []
     check_content(read, "a.dat", is_from_web=True)
     assert asked == [BEGINNING_BYTES]
+
+
+def test_a_beginning_of_remarks_alone_is_looked_through_in_a_moment():
+    body = b"<!---->" * (BEGINNING_BYTES // 7)
+    started = time.process_time()
+
+    check("a.dat", body)
+    with pytest.raises(UnexpectedContent):
+        check("a.gz", body)
+
+    assert time.process_time() - started < 1

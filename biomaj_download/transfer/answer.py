@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from hashlib import sha256
 
 from biomaj_download.transfer.kept import Validators
+from biomaj_download.transfer.request import TransferRequest
 
 OK, PARTIAL = 200, 206
 _STATUS_LINE = re.compile(rb"HTTP/[\d.]+ (\d{3})")
@@ -29,8 +30,9 @@ class Answer:
     `status`: HTTP's; 0: it came by another protocol.
     """
 
-    def __init__(self, url: str, *, told: Validators | None = None) -> None:
-        self.url_digest = sha256(url.encode("utf-8", "surrogateescape")).hexdigest()
+    def __init__(self, request: TransferRequest, *, told: Validators | None = None) -> None:
+        self.url_digest = sha256(request.url.encode("utf-8", "surrogateescape")).hexdigest()
+        self._keeps_encoding = request.keeps_encoding
         self.status = 0
         self._told = None if told is None else replace(told, url=self.url_digest)
         self._headers: dict[bytes, bytes] = {}
@@ -80,7 +82,12 @@ class Answer:
         )
 
     def is_encoded(self) -> bool:
-        """Say whether the body is compressed on its way."""
+        """Say whether the body is compressed on its way, and unpacked here.
+
+        Servers say so of a `.gz`, too, which stays as it is.
+        """
+        if self._keeps_encoding:
+            return False
         return self._headers.get(b"content-encoding", b"identity").lower() != b"identity"
 
     def _whole_bytes(self) -> int | None:

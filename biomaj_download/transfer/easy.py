@@ -40,6 +40,9 @@ AUTHORITIES_FILE = (
     _SYSTEM_AUTHORITIES if os.path.exists(_SYSTEM_AUTHORITIES) else certifi.where()  # noqa: PTH110
 )
 
+#: CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name.
+_SUPPRESS_CONNECT_HEADERS = 265
+
 _ALWAYS: dict[int, Any] = {
     pycurl.NOSIGNAL: 1,  # threads: no SIGALRM
     pycurl.PROTOCOLS: _SCHEMES,
@@ -55,6 +58,7 @@ _ALWAYS: dict[int, Any] = {
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.PROXY_SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
     pycurl.BUFFERSIZE: 512 * 1024,
+    _SUPPRESS_CONNECT_HEADERS: 1,  # a proxy's "200" to CONNECT says nothing of the file
 }
 #: Many small files may share a connection; a larger one has its own.
 _MAY_SHARE: dict[int, Any] = {pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS}
@@ -148,22 +152,23 @@ class Handle:
         options[pycurl.PIPEWAIT] = int(shares)
         if closes_idle:
             options[pycurl.MAXAGE_CONN] = _IDLE_SECONDS
-        if options != self._options:
+        guard = None if _is_by_our_proxy(request, settings) else guard_of(settings)
+        if options != self._options or guard is not self._guard:
             self._options = None
             self.curl.reset()
             for option, value in options.items():
-                self.curl.setopt(option, value)
+                self.curl.setopt(option, _in_bytes(value))
             self.curl.setopt(pycurl.HEADERFUNCTION, self._hear)
             self.curl.setopt(pycurl.WRITEDATA, self)
             if self._gathering is None:
                 self.curl.setopt(pycurl.NOPROGRESS, 0)
                 self.curl.setopt(pycurl.XFERINFOFUNCTION, self._end_turn)
                 self.curl.setopt(pycurl.MAXCONNECTS, 1)  # another user's would be counted, too
-            self._guard = None if _is_by_our_proxy(request, settings) else guard_of(settings)
-            if self._guard is not None:
+            self._guard = guard
+            if guard is not None:
                 self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
             self._options = options
-        self.curl.setopt(pycurl.URL, request.url)
+        self.curl.setopt(pycurl.URL, _in_bytes(request.url))
         self._sink = request.sink or _NOTHING
         self.sink_error = None
         self.is_refused = False
@@ -265,6 +270,12 @@ def _is_same_site(url: str, target: str) -> bool:
         return True
     by_default_ports = here.netloc == there.netloc and ":" not in here.netloc
     return by_default_ports and (here.scheme, there.scheme) == ("http", "https")
+
+
+def _in_bytes(value: Any) -> Any:
+    """Return text as pycurl takes it where it is not ASCII: accounts, paths of this host."""
+    is_other = isinstance(value, str) and not value.isascii()
+    return value.encode("utf-8", "surrogateescape") if is_other else value
 
 
 def _options(request: TransferRequest, settings: TransferSettings) -> dict[int, Any]:

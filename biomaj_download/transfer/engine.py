@@ -75,6 +75,7 @@ class Engine:
         self._lanes = Lanes(self._lane_ended)
         self._ended: deque[tuple[pycurl.Curl, int, str]] = deque()
         self._closing = threading.Event()
+        self._answering = threading.Lock()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -105,7 +106,8 @@ class Engine:
             self._wake()
         if self._closing.is_set():  # who comes between the last answer and the end gets one, too
             self._thread.join()
-            self._answer_rest()
+            with self._answering:
+                self._answer_rest()
         return transfer.future
 
     def move(self, request: TransferRequest) -> TransferResult:
@@ -216,8 +218,12 @@ class Engine:
         if not transfer.future.running() and not transfer.future.set_running_or_notify_cancel():
             return
         host, request = transfer.host, transfer.request
-        lane = self._lanes.take(host, request.credentials) if _needs_a_lane(request) else None
-        handle = lane.handle if lane else self._take_handle()
+        try:
+            lane = self._lanes.take(host, request.credentials) if _needs_a_lane(request) else None
+            handle = lane.handle if lane else self._take_handle()
+        except (RuntimeError, MemoryError, pycurl.error) as error:  # no thread more for this user
+            transfer.future.set_exception(TransferError(f"this host cannot begin it: {error}"))
+            return
         moving = _Moving(handle, transfer, lane)
         try:
             handle.configure(
@@ -331,7 +337,10 @@ class Engine:
         if not code and handle.is_refused:
             code, text = pycurl.E_WRITE_ERROR, "not all of it was taken"
         try:
-            answer = handle.sink_error or _answer_of(handle, code, text, transfer.request)
+            # Where one address of a host is refused, another one may have brought the file.
+            answer = (code and handle.sink_error) or _answer_of(
+                handle, code, text, transfer.request
+            )
             if curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0:
                 transfer.host.multiplexes()
         except Exception as error:  # a server's odd words must not end the thread of all transfers
@@ -367,7 +376,7 @@ class Engine:
             else:
                 self._end(curl, pycurl.E_ABORTED_BY_CALLBACK, "the transfer was cancelled")
         for transfer in self._hosts.cancelled():
-            transfer.future.set_exception(Cancelled("transfer: cancelled before it began"))
+            _fail(transfer, Cancelled("transfer: cancelled before it began"))
 
     def _answer_rest(self) -> None:
         """Tell all who still wait that the engine is closed."""
@@ -382,7 +391,13 @@ class Engine:
         self._hosts.clear()
         for transfer in transfers:
             if not transfer.future.done():
-                transfer.future.set_exception(Cancelled("transfer: the process is stopping"))
+                _fail(transfer, Cancelled("transfer: the process is stopping"))
+
+
+def _fail(transfer: Transfer, error: DownloadError) -> None:
+    """Answer a transfer that was not begun, or waits again, unless who asked has taken it back."""
+    if transfer.future.running() or transfer.future.set_running_or_notify_cancel():
+        transfer.future.set_exception(error)
 
 
 def _needs_a_lane(request: TransferRequest) -> bool:
@@ -448,9 +463,11 @@ def _answer_of(
 
 
 def _instant(seconds: int) -> datetime | None:
-    """Return a moment that a server told; None: none, or one that no calendar has."""
+    """Return a moment that a server told; None: none, or one that no calendar here has."""
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc) if seconds >= 0 else None
+        moment = datetime.fromtimestamp(max(seconds, 0), timezone.utc)
+        moment.astimezone()
+        return moment if seconds >= 0 else None
     except (OverflowError, ValueError, OSError):
         return None
 

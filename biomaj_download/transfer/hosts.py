@@ -172,13 +172,20 @@ class Host:
     def _is_unused(self) -> bool:
         return not self.waiting and time.monotonic() >= self._used_at + LENDS_AFTER_SECONDS
 
-    def may_start(self) -> bool:
-        """Say whether the first that waits may start now."""
+    def take(self) -> Transfer | None:
+        """Return the first that may start now; who is limited by its bank lets others by."""
         if self.is_in_trouble and self._forgive() < self.paused_until:
-            return False
+            return None
         if self._places is not None and not (self._places.is_held or self._places.take()):
-            return False
-        return self._has_room_for(self.waiting[0])
+            return None
+        for place, transfer in enumerate(self.waiting):
+            if not self._has_room_for(transfer):
+                return None
+            most = transfer.request.max_connections
+            if not most or self._needed_for(transfer) <= most:
+                del self.waiting[place]
+                return transfer
+        return None
 
     def started(self, transfer: Transfer) -> int:
         """Count a transfer that starts; return how many connections more that takes."""
@@ -247,12 +254,16 @@ class Host:
         """Say whether a transfer that starts now runs beside others on one connection."""
         return self._is_multiplexed and self._may_share and transfer.request.is_small
 
-    def _has_room_for(self, transfer: Transfer) -> bool:
+    def _needed_for(self, transfer: Transfer) -> int:
+        """Return how many connections there would be with this one."""
         is_shared = self.would_share(transfer) and self._sharing % self._streams
-        needed = self.connections + (0 if is_shared else 1)
+        return self.connections + (0 if is_shared else 1)
+
+    def _has_room_for(self, transfer: Transfer) -> bool:
+        needed = self._needed_for(transfer)
         if not transfer.request.is_piece and needed - self._pieces > self.limit:
             return False
-        return needed <= min(self.most, transfer.request.max_connections or self.most)
+        return needed <= self.most
 
     def _lower(self, limit: int, reply: int) -> None:
         now = time.monotonic()
@@ -341,8 +352,8 @@ class Hosts:
     def next(self) -> Transfer | None:
         """Return what may start now, one file a host in turn; None: nothing may."""
         for host in self._wanted:
-            if host.may_start():
-                transfer = host.waiting.popleft()
+            transfer = host.take()
+            if transfer is not None:
                 del self._wanted[host]
                 if host.waiting:
                     self._wanted[host] = None

@@ -49,6 +49,18 @@ class Validators:
         """Say whether they suffice to know this version again."""
         return self.etag is not None or (self.modified is not None and self.size_bytes is not None)
 
+    def may_be(self, other: Validators) -> bool:
+        """Say whether nothing tells two versions apart; what one of them lacks does not.
+
+        A 206 need not repeat what If-Range has made sure of (RFC 9110, section 15.3.7).
+        """
+        is_marked = self.etag is not None and other.etag is not None
+        pairs = (
+            (self.size_bytes, other.size_bytes),
+            (self.etag, other.etag) if is_marked else (self.modified, other.modified),
+        )
+        return all(one is None or two is None or one == two for one, two in pairs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
@@ -65,8 +77,10 @@ class Keeper:
     record does.
     """
 
-    def __init__(self, part_path: Path, validators: Validators, ranges: Ranges) -> None:
+    def __init__(self, part_path: Path, inode: int, validators: Validators, ranges: Ranges) -> None:
         self._path = _beside(part_path)
+        #: Of the file that is written: another one may have its name by now.
+        self._inode = inode
         self._part_path = part_path
         self._validators = validators
         self._ranges = ranges
@@ -147,7 +161,7 @@ class Keeper:
             "written": self._written,
             "synced": self._synced,
             "run": this_run(),
-            "inode": self._part_path.stat().st_ino,
+            "inode": self._inode,
         }
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:

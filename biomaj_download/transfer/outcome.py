@@ -18,6 +18,7 @@ from biomaj_download.errors import (
     ConnectFailed,
     DownloadError,
     HostNotFound,
+    NoContinuation,
     PublishError,
     RemoteFileMissing,
     Stalled,
@@ -38,6 +39,9 @@ _BY_CODE: dict[int, type[DownloadError]] = {
     pycurl.E_LOGIN_DENIED: AccessDenied,
     pycurl.E_REMOTE_FILE_NOT_FOUND: RemoteFileMissing,
     pycurl.E_FTP_COULDNT_RETR_FILE: RemoteFileMissing,
+    pycurl.E_FTP_COULDNT_USE_REST: NoContinuation,
+    pycurl.E_RANGE_ERROR: NoContinuation,
+    pycurl.E_BAD_DOWNLOAD_RESUME: NoContinuation,
     pycurl.E_PARTIAL_FILE: Truncated,
     pycurl.E_GOT_NOTHING: ConnectFailed,
     pycurl.E_SEND_ERROR: ConnectFailed,
@@ -59,6 +63,17 @@ _BY_STATUS: dict[int, type[TransferError]] = {
 #: "Service not available, closing control connection" (RFC 959, section 4.2): what FTP servers say
 #: to a connection too many; libcurl calls it a timeout, whenever it comes.
 _FTP_UNAVAILABLE = 421
+#: The first digit of a reply that another attempt may not get.
+_FTP_TRANSIENT = 4
+#: What libcurl says of refusals, whatever the reply: "no such file", "access denied".
+_FTP_REFUSALS = frozenset(
+    {
+        pycurl.E_REMOTE_ACCESS_DENIED,
+        pycurl.E_FTP_COULDNT_RETR_FILE,
+        pycurl.E_LOGIN_DENIED,
+        pycurl.E_REMOTE_FILE_NOT_FOUND,
+    }
+)
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
 _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -66,6 +81,11 @@ _USERINFO = re.compile(r"(?<=://)[^/\s]*@")
 def redact(text: str) -> str:
     """Return text without the user and password that a URL in it may carry."""
     return _USERINFO.sub("***@", text)
+
+
+def server_name(server: str) -> str:
+    """Return a server without the account that a careless site has put before it."""
+    return server.rpartition("@")[2]
 
 
 def redact_url(url: str) -> str:
@@ -76,6 +96,11 @@ def redact_url(url: str) -> str:
         return redact(url)
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+
+
+def is_of_the_moment(reply: int) -> bool:
+    """Say whether an FTP server's reply is a refusal of the moment (RFC 959, section 4.2.1)."""
+    return reply // 100 == _FTP_TRANSIENT
 
 
 def is_turned_away(code: int, reply: int) -> bool:
@@ -116,6 +141,8 @@ def _error_of(
     if code == pycurl.E_SSH and "key" in text.lower():
         return UntrustedPeer(f"{subject}: {redact(text)}")
     kind = _BY_CODE.get(code, TransferError)
+    if code in _FTP_REFUSALS and subject.startswith("ftp") and is_of_the_moment(status):
+        kind = BadStatus
     reply = f" (server's reply {status})" if status else ""
     return kind(f"{subject}: {redact(text) or pycurl_name(code)}{reply}")
 

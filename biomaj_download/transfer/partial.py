@@ -62,7 +62,7 @@ def remove_part(final: Path) -> None:
 
 
 class Part:
-    """The file that a transfer writes: `write` it, or have a library fill its `path`.
+    """The file that a transfer writes: `create` it and `write`, or have a library fill its `path`.
 
     It is opened once, for all that is done with it: a databank has many small files, and each
     system call is a chance for Python to change threads.
@@ -112,7 +112,7 @@ class Part:
         self._ranges = left.ranges
         self.written_bytes = left.ranges.beginning_bytes
         self.resumed_bytes = left.ranges.bytes_there
-        self._keeper = Keeper(self.path, left.validators, self._ranges)
+        self._keeper = self._new_keeper(left.validators)
         return left.validators
 
     @property
@@ -145,7 +145,11 @@ class Part:
         """Have what is written by now outlive a failure, as a beginning of this version."""
         if self._keeper is None and validators.can_tell():
             with suppress(OSError):  # a disk that cannot hold the record: the part begins again
-                self._keeper = Keeper(self.path, validators, self._ranges)
+                self._keeper = self._new_keeper(validators)
+
+    def _new_keeper(self, validators: Validators) -> Keeper:
+        inode = os.fstat(self._opened()).st_ino
+        return Keeper(self.path, inode, validators, self._ranges)
 
     def present_bytes(self) -> int:
         """Return how much is there, holes left out; any thread may ask.
@@ -162,7 +166,7 @@ class Part:
     @property
     def is_kept(self) -> bool:
         """Say whether a later attempt can go on from here."""
-        return self._keeper is not None or self._is_reusable
+        return self._keeper is not None or (self._is_reusable and self.present_bytes() > 0)
 
     def _lock_ours(self) -> tuple[int, int]:
         """Return the file's descriptor and size, when nobody else of this host writes it."""
@@ -260,6 +264,10 @@ class Part:
         hashed = wanted - {"sum"}
         return {**sums, **(self.outcome(Hashing(hashed)) if hashed else {})}
 
+    def fileno(self) -> int:
+        """Return the open file's descriptor: a program that inherits it holds its lock, too."""
+        return self._opened()
+
     def read(self, most_bytes: int) -> bytes:
         """Return the beginning of the file."""
         return os.pread(self._opened(), most_bytes, 0)
@@ -269,8 +277,9 @@ class Part:
         return os.fstat(self._opened()).st_size
 
     def set_modified(self, instant: datetime) -> None:
-        """Set the modification time."""
-        os.utime(self._opened(), (instant.timestamp(), instant.timestamp()))
+        """Set the modification time; a hard link is somebody's file, and keeps its own."""
+        if os.fstat(self._opened()).st_nlink == 1:
+            os.utime(self._opened(), (instant.timestamp(), instant.timestamp()))
 
     def sync(self) -> None:
         """Have the bytes outlive a power cut."""
@@ -280,8 +289,12 @@ class Part:
         """Give the file its final name.
 
         Raises:
-            PublishError: it has holes.
+            PublishError: it has holes, or another file has its name by now.
         """
+        if not self._is_in_its_place():
+            raise PublishError(
+                f"{path.name}: expected its part, which somebody took away meanwhile"
+            )
         if self._ranges.is_scattered:
             raise PublishError(f"{path.name}: expected all of its bytes, got {list(self._ranges)}")
         if self._is_ours:  # a hard link is somebody's file: its mode stays
@@ -290,10 +303,16 @@ class Part:
         self._forget()
 
     def discard(self) -> None:
-        """Remove the file, where the disk lets us: an earlier error has said what it does not."""
+        """Remove the file, where the disk lets us: an earlier error has said what it does not.
+
+        One that we have not opened is what an earlier attempt left, or another one's: it stays.
+        """
+        if self._descriptor is None:
+            return
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
-            self._forget()
+            if self._is_in_its_place():
+                self.path.unlink()
+                self._forget()
         self.close()  # only now: who waits for it must find it gone
 
     def close(self) -> None:
@@ -336,6 +355,13 @@ class Part:
             self.path.unlink(missing_ok=True)
             return None
         return status.st_size if os.path.samestat(os.fstat(descriptor), status) else None
+
+    def _is_in_its_place(self) -> bool:
+        """Say whether the open file still has the part's name."""
+        try:
+            return os.path.samestat(os.fstat(self._opened()), self.path.lstat())
+        except FileNotFoundError:
+            return False
 
     def _opened(self) -> int:
         if self._descriptor is None:

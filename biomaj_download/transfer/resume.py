@@ -17,6 +17,7 @@ from biomaj_download.errors import BadStatus, TransferError
 from biomaj_download.transfer.answer import OK, PARTIAL, Answer
 from biomaj_download.transfer.kept import FROM_BYTES, Validators
 from biomaj_download.transfer.partial import Part
+from biomaj_download.transfer.request import TransferRequest
 
 _RANGE_NOT_SATISFIABLE = 416
 #: A stream's speed of late is that of the last one to two such times.
@@ -107,9 +108,11 @@ class Continuation(Stream):
     `told`: what the server said of the file just now, where its answer has no such lines (SFTP).
     """
 
-    def __init__(self, part: Part, url: str, *, told: Validators | None = None) -> None:
-        answer = Answer(url, told=told)
-        self._is_http = url.startswith("http")
+    def __init__(
+        self, part: Part, request: TransferRequest, *, told: Validators | None = None
+    ) -> None:
+        answer = Answer(request, told=told)
+        self._is_http = request.url.startswith("http")
         self._known = part.resume()
         if self._known is not None and self._known.url != answer.url_digest:
             part.restart()
@@ -206,11 +209,11 @@ class Continuation(Stream):
 
     def _judge_range(self) -> TransferError | None:
         told = self.answer.range()
-        known = self._known.size_bytes if self._known else None
         if told is None or told[0] != self._offset:
             return TransferError(f"expected the bytes from {self._offset} on, got others")
-        if known is not None and told[2] not in (None, known):
-            return TransferError(f"expected a file of {known} bytes, got another one")
+        # Not all servers and caches obey If-Range.
+        if self._known is not None and not self._known.may_be(self.answer.validators()):
+            return TransferError("the file has changed since its beginning came")
         return None
 
 
@@ -221,5 +224,5 @@ def range_options(version: Validators, wanted: str) -> dict[int, object]:
     """
     return {
         pycurl.RANGE: wanted,
-        pycurl.HTTPHEADER: [f"If-Range: {version.etag or version.modified}"],
+        pycurl.HTTPHEADER: [f"If-Range: {version.etag or version.modified}".encode("latin-1")],
     }

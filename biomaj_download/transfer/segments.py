@@ -78,13 +78,19 @@ class Piece(Stream):
     """Brings a range of the version that the first answer told."""
 
     def __init__(
-        self, part: Part, url: str, version: Validators, wanted: Range, *, told: Validators | None
+        self,
+        part: Part,
+        request: TransferRequest,
+        version: Validators,
+        wanted: Range,
+        *,
+        told: Validators | None,
     ) -> None:
-        super().__init__(part, Answer(url, told=told), position=wanted[0], end=wanted[1])
+        super().__init__(part, Answer(request, told=told), position=wanted[0], end=wanted[1])
         self.first = wanted[0]
         self._wanted = wanted
         self._version = version
-        self._scheme = url.partition(":")[0]
+        self._scheme = request.url.partition(":")[0]
         #: An FTP server is only told where to begin.
         self.is_open = self._scheme.startswith("ftp") and wanted[1] != version.size_bytes
         #: It began when no other ran.
@@ -121,15 +127,7 @@ class Piece(Stream):
 
     def _is_same_version(self) -> bool:
         told, known = self.answer.validators(), self._version
-        if not self.answer.status:
-            return told == known
-        pairs = (
-            (told.size_bytes, known.size_bytes),
-            (told.etag, known.etag),
-            (told.modified, known.modified),
-        )
-        # A 206 need not repeat what If-Range has made sure of (RFC 9110, section 15.3.7).
-        return all(one is None or other is None or one == other for one, other in pairs)
+        return told.may_be(known) if self.answer.status else told == known
 
 
 class Segments:
@@ -321,8 +319,7 @@ class Segments:
         stop = min(end, first + self._piece_bytes([(first, end), *self._missing], streams))
         if stop < end:
             self._missing.insert(0, (stop, end))
-        url = self._request.url
-        piece = Piece(self._part, url, self._version, (first, stop), told=self._told)
+        piece = Piece(self._part, self._request, self._version, (first, stop), told=self._told)
         piece.is_alone = not self._running
         self._submit(piece, piece.libcurl_options())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import time
@@ -14,6 +15,7 @@ from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.rsync import RSYNCDownload
 from biomaj_download.errors import (
     ArchiveBroken,
+    ConnectFailed,
     DigestMismatch,
     DownloadError,
     Truncated,
@@ -24,6 +26,7 @@ from tests.background import start
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE, cut_after_retr
 from tests.servers.cutter import Cutter
 from tests.servers.faulty_http import Answer
+from tests.servers.process import free_port
 
 OLD = os.urandom(3 * 1024 * 1024)
 NEW = os.urandom(3 * 1024 * 1024)
@@ -186,6 +189,83 @@ def test_http_begins_again_where_a_part_is_longer_than_the_file(faulty_http, tmp
     by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
 
     assert (tmp_path / "a.dat").read_bytes() == short
+
+
+@pytest.mark.parametrize("content_range", [{}, {"Content-Range": "bytes */*"}])
+def test_http_begins_again_where_a_server_only_says_that_there_is_no_rest(
+    faulty_http, tmp_path, content_range
+):
+    leave_a_whole_part(faulty_http, tmp_path)
+    refused = Answer(status=416, headers=content_range)
+    faulty_http.add("/a.dat", refused, Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1] == (None, None)
+
+
+def test_http_begins_again_with_another_version_that_came_all_the_same(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"', modified=MONDAY)
+    fail(by_http(faulty_http), tmp_path)
+    other = Answer(body=NEW, headers=DATE, etag='"v2"', modified=TUESDAY, obeys_if_range=False)
+    faulty_http.add("/a.dat", other)
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == NEW
+
+
+def test_http_goes_on_where_only_the_date_of_a_version_is_another_one(faulty_http, tmp_path):
+    """As caches and mirrors say that give the same ETag a date of their own."""
+    cut_first(faulty_http, etag='"v1"', modified=MONDAY)
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"', modified=TUESDAY))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1][0] == f"bytes={CUT}-"
+
+
+def test_http_goes_on_with_a_compressed_file_that_a_server_calls_encoded(faulty_http, tmp_path):
+    """As Apache does with AddEncoding."""
+    known = {"headers": {**DATE, "Content-Encoding": "x-gzip"}, "etag": '"v1"'}
+    body = gzip.compress(OLD, 1)
+    faulty_http.add("/a.gz", Answer(body=body, cut_after=CUT, **known))
+    downloader = by_http(faulty_http)
+    downloader.set_files_to_download(["a.gz"])
+    fail(downloader, tmp_path)
+    faulty_http.add("/a.gz", Answer(body=body, **known))
+
+    downloader.download(str(tmp_path))
+
+    assert (tmp_path / "a.gz").read_bytes() == body
+    assert faulty_http.requests_for("/a.gz")[-1].headers["Range"] == f"bytes={CUT}-"
+
+
+def test_what_came_stays_where_an_attempt_fails_before_it_goes_on(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/", Answer(status=500))
+    fail(by_http(faulty_http, {**ONCE, "verify": "require"}), tmp_path)
+    faulty_http.add("/a.dat", Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1][0] == f"bytes={CUT}-"
+
+
+@pytest.mark.parametrize(("status", "stays"), [(403, True), (500, True), (404, False)])
+def test_what_came_stays_unless_the_file_is_gone(faulty_http, tmp_path, status, stays):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    faulty_http.add("/a.dat", Answer(status=status))
+
+    fail(by_http(faulty_http), tmp_path)
+
+    assert (".a.dat.part" in names(tmp_path)) is stays
 
 
 @pytest.mark.parametrize("known", [{}, {"modified": DATE["Date"]}, {"etag": 'W/"v1"'}])
@@ -382,6 +462,35 @@ def test_sftp_goes_on_where_it_stopped(sftp, ssh_server, tmp_path):
     assert (tmp_path / "a.dat").read_bytes() == LARGE
     assert rest < len(LARGE) - part + 500_000
     assert names(tmp_path) == ["a.dat"]
+
+
+def test_sftp_goes_on_after_a_server_that_was_away(sftp, ssh_server, tmp_path):
+    opened, _ = sftp
+    with Cutter(ssh_server.port, cut_after_bytes=LATE) as cutter:
+        fail(opened(cutter.port), tmp_path)
+        part = (tmp_path / ".a.dat.part").stat().st_size
+        with pytest.raises(ConnectFailed):
+            opened(free_port()).download(str(tmp_path))
+        before = cutter.brought_bytes
+
+        opened(cutter.port).download(str(tmp_path))
+
+        rest = cutter.brought_bytes - before
+    assert (tmp_path / "a.dat").read_bytes() == LARGE
+    assert rest < len(LARGE) - part + 500_000
+
+
+def test_sftp_goes_on_after_each_cut(sftp, ssh_server, tmp_path):
+    opened, _ = sftp
+    with Cutter(ssh_server.port, cut_after_bytes=LATE // 2, cuts=2) as cutter:
+        fail(opened(cutter.port), tmp_path)
+        first = (tmp_path / ".a.dat.part").stat().st_size
+
+        fail(opened(cutter.port), tmp_path)
+
+        assert (tmp_path / ".a.dat.part").stat().st_size > first
+        opened(cutter.port).download(str(tmp_path))
+    assert (tmp_path / "a.dat").read_bytes() == LARGE
 
 
 def test_sftp_begins_again_with_another_version(sftp, ssh_server, tmp_path):

@@ -21,6 +21,7 @@ from biomaj_download.message.codec import decode, decode_file_list
 from biomaj_download.message.survey import survey
 from biomaj_download.retry import parse_stop_condition, parse_wait_policy
 from biomaj_download.transfer.answer import Answer
+from biomaj_download.transfer.request import TransferRequest
 
 _URL = "http://host/pub/"
 #: A bank's expressions may be endless: the more of them are tried, the less time each has.
@@ -99,7 +100,7 @@ def policies(data: bytes) -> None:
 
 def answer_head(data: bytes) -> None:
     """The lines of an HTTP answer's head, or of FTP's replies."""
-    answer = Answer(_URL)
+    answer = Answer(TransferRequest(url=_URL))
     for line in data.splitlines(keepends=True):
         answer.look(line)
     answer.range()

@@ -314,3 +314,26 @@ def test_tls_1_1_is_not_spoken(old_server, tmp_path):
         downloader.download(str(tmp_path / "home"))
 
     assert not (tmp_path / "home" / "a.dat").exists()
+
+
+def test_a_handle_that_may_go_to_the_sites_proxy_is_not_one_that_a_bank_may_send_there(
+    faulty_http, tmp_path
+):
+    """The requests differ in nothing but whose word the proxy is."""
+    before = shared.settings()
+    faulty_http.add("/a.dat", Answer(body=b"data"))
+    with RecordingProxy(hosts={"example.org": faulty_http.port}) as proxy:
+        shared.set_up(TransferSettings(denied_networks=("private",), proxies={"*": proxy.url}))
+        try:
+            for of_bank in (False, True, False):
+                downloader = by_http(faulty_http)
+                downloader.set_server("example.org")
+                downloader.set_files_to_download([{"name": "a.dat", "size": 4}])
+                if of_bank:
+                    downloader.set_proxy(proxy.url)
+                    with pytest.raises(AccessDenied):
+                        downloader.download(str(tmp_path))
+                else:
+                    downloader.download(str(tmp_path))
+        finally:
+            shared.set_up(before)

@@ -22,7 +22,8 @@ class Answer:
     """How one request is answered; as it stands: 200, with the whole body and its length.
 
     `etag`, `modified` (an HTTP date): the file's validators, for If-Range too.
-    `serves_ranges` False: a Range is ignored, as many servers do.
+    `serves_ranges` False: a Range is ignored, as many servers do. `obeys_if_range` False: it gets
+    a part of whatever version there is.
     `content_length`: what is announced, be it wrong. `chunked`, `until_close`: none is announced.
     `delay_seconds`: before the status line. `pause_seconds`: after each `pause_every_bytes`.
     `cut_after`: close the connection after so many bytes of the body. `stall_after`: send no more
@@ -36,6 +37,7 @@ class Answer:
     etag: str | None = None
     modified: str | None = None
     serves_ranges: bool = True
+    obeys_if_range: bool = True
     content_length: int | None = None
     chunked: bool = False
     until_close: bool = False
@@ -231,7 +233,7 @@ def _ranged(request: Request, answer: Answer) -> tuple[int, dict[str, str], byte
         known["Accept-Ranges"] = "bytes"
     asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
     validator = request.headers.get("If-Range")
-    is_current = validator is None or validator in (answer.etag, answer.modified)
+    is_current = validator in (None, answer.etag, answer.modified) or not answer.obeys_if_range
     if not asked or not answer.serves_ranges or not is_current or answer.status != 200:
         return answer.status, known, answer.body
     total = len(answer.body)

@@ -20,9 +20,9 @@ from typing_extensions import Self
 class PyftpdServer:
     """pyftpdlib; `commands` are those it got, `most_connections` the most at one time.
 
-    `without`: commands that it does not have. `ends_with`: replies by their code, which it says
-    in place of its own, and hangs up. `withholds`: how many replies it does not say, by their
-    code. `connections_per_address`: it turns away who has so many
+    `without`: commands that it does not have. `refuses`: replies to commands. `ends_with`: replies
+    by their code, which it says in place of its own, and hangs up. `withholds`: how many replies
+    it does not say, by their code. `connections_per_address`: it turns away who has so many
     (421); 0: nobody. `cut_with`: half of a listing or of a small file is sent, then this
     reply; "": the control connection ends, too. `lists`: what it sends in place of any listing.
     """
@@ -35,6 +35,7 @@ class PyftpdServer:
         self,
         *,
         without: tuple[str, ...] = (),
+        refuses: Mapping[str, str] | None = None,
         ends_with: Mapping[str, str] | None = None,
         withholds: Mapping[str, int] | None = None,
         connections_per_address: int = 0,
@@ -45,6 +46,7 @@ class PyftpdServer:
         self.root = self.folder / "root"
         self.root.mkdir()
         self.commands: list[str] = []
+        self.refuses = refuses or {}
         self.ends_with = ends_with or {}
         self.withholds = Counter(withholds)
         self.most_connections = 0
@@ -124,10 +126,14 @@ class _CutData(DTPHandler):
 
 
 def _record(handler: Any, line: str, command: str, argument: str) -> None:
-    """Note a command before it is obeyed."""
+    """Note a command before it is obeyed, or refused."""
     handler.owner.commands.append(line)
     handler.owner.connected()
-    FTPHandler.pre_process_command(handler, line, command, argument)
+    refusal = handler.owner.refuses.get(command)
+    if refusal is not None:
+        handler.respond(refusal)
+    else:
+        FTPHandler.pre_process_command(handler, line, command, argument)
 
 
 def _respond(handler: Any, reply: str, **how: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer.engine import Engine
 from biomaj_download.transfer.request import TransferRequest
 from tests.servers.faulty_http import Answer
+from tests.servers.process import poll
 from tests.servers.pyftpd import PyftpdServer
 
 
@@ -304,3 +306,70 @@ def test_a_transfer_ends_that_nobody_wants_any_more(engine, faulty_http):
 
     for future in futures:
         assert isinstance(future.exception(timeout=5), Cancelled)
+
+
+def test_a_request_that_was_taken_back_while_it_waited_ends_no_other(faulty_http):
+    cancellation = Cancellation()
+    engine = Engine(TransferSettings(http_connections_per_host=1))
+    url = faulty_http.add("/a", Answer(body=b"x" * 1000, stall_after=500))
+    engine.submit(TransferRequest(url=url))
+    taken_back, other = (
+        engine.submit(TransferRequest(url=url, cancellation=cancellation)) for _ in range(2)
+    )
+    for _ in poll(10):
+        if [len(host.waiting) for host in engine.hosts()] == [2]:
+            break
+
+    assert taken_back.cancel()
+    cancellation.order(Why.UNWANTED)
+
+    with pytest.raises(Cancelled):
+        other.result(10)
+    assert engine.is_alive
+    engine.close()
+
+
+def test_a_host_that_has_no_thread_left_ends_one_request_alone(engine, faulty_http, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine._lanes, "take", fail)
+    with pytest.raises(TransferError, match="can't start new thread"):
+        engine.move(TransferRequest(url="ftp://127.0.0.1:1/a"))
+
+    sink = BytesIO()
+    engine.move(TransferRequest(url=faulty_http.add("/a", Answer(body=b"a")), sink=sink))
+    assert sink.getvalue() == b"a"
+
+
+def test_a_day_that_this_zone_does_not_have_is_none(engine, faulty_http, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        url = faulty_http.add("/a", Answer(body=b"a", modified="Fri, 31 Dec 9999 23:59:59 GMT"))
+
+        assert engine.move(TransferRequest(url=url)).modified_at is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("reply", ["450 busy", "425 no data connection", "550 no such file"])
+def test_an_ftp_servers_refusal_of_the_moment_is_not_for_ever(engine, reply):
+    with PyftpdServer(refuses={"RETR": reply}) as server:
+        (server.root / "a").write_bytes(b"a")
+
+        with pytest.raises(TransferError) as raised:
+            engine.move(TransferRequest(url=f"ftp://{server.host}:{server.port}/a"))
+
+    assert raised.value.permanent is reply.startswith("5")
+    assert raised.value.reply == int(reply[:3])
+
+
+def test_an_account_need_not_be_ascii(engine, faulty_http):
+    url = faulty_http.add("/a", Answer(body=b"a"))
+
+    engine.move(TransferRequest(url=url, credentials="jörg:pä:ß"))
+
+    told = faulty_http.requests_for("/a")[0].headers["Authorization"]
+    assert base64.b64decode(told.removeprefix("Basic ")).decode() == "jörg:pä:ß"

@@ -121,7 +121,7 @@ def test_host_gives_a_bank_no_more_than_it_wants():
     modest = [transfer_to(all_hosts, max_connections=2) for _ in range(3)]
 
     assert start_all(all_hosts) == modest[:2]
-    assert modest[0].host.is_full
+    assert list(modest[0].host.waiting) == modest[2:]
 
 
 def test_host_that_pauses_starts_nothing_until_its_time_is_up(clock):
@@ -196,14 +196,14 @@ def test_host_that_refuses_again_what_it_is_given_more_is_given_it_ever_later(cl
         while host.limit == 1:
             clock.now += hosts.RAISE_SECONDS
             waited += 1
-            host.may_start()
+            host.take()
         waits.append(waited)
 
     assert waits == [1, 2, 4, 8, 16, 16]
     clock.now += hosts.FORGOTTEN_SECONDS
     host.lower_to_others(transfers[0], 421)
     clock.now += hosts.RAISE_SECONDS
-    host.may_start()
+    host.take()
     assert host.limit == 2
 
 
@@ -536,3 +536,22 @@ def test_idle_connections_of_one_user_keep_another_out_but_once(engine, crowded)
         time.sleep(1.5)  # until an idle connection is old, and the server has seen that it is gone
 
     assert 1 <= refusals <= 5
+
+
+def test_a_bank_that_wants_few_connections_does_not_keep_others_waiting(faulty_http):
+    engine = Engine(TransferSettings(http_connections_per_host=2))
+    slow = faulty_http.add("/slow", Answer(body=b"x" * 1000, stall_after=500))
+    quick = faulty_http.add("/quick", Answer(body=b"quick"))
+    for _ in range(3):
+        engine.submit(TransferRequest(url=slow, max_connections=1))
+    for _ in poll(10):
+        if faulty_http.requests_for("/slow"):
+            break
+    started = time.monotonic()
+
+    for _ in range(20):
+        engine.move(TransferRequest(url=quick))
+
+    assert time.monotonic() - started < 5
+    assert len(faulty_http.requests_for("/slow")) == 1
+    engine.close()

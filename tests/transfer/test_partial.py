@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from biomaj_download.cancellation import Cancellation, Why
-from biomaj_download.errors import Cancelled
+from biomaj_download.errors import Cancelled, PublishError
 from biomaj_download.transfer import kept
 from biomaj_download.transfer.kept import Validators
 from biomaj_download.transfer.partial import Part, part_path, remove_part
@@ -129,6 +129,38 @@ def test_who_waits_for_another_writer_stops_when_nobody_wants_the_file(tmp_path)
     writing.discard()
 
 
+def test_who_waits_for_another_writer_and_gives_up_leaves_its_file(tmp_path):
+    writing = Part(tmp_path / "a")
+    writing.create()
+    writing.write(b"all")
+    cancellation = Cancellation()
+    cancellation.order(Why.UNWANTED)
+    waiting = Part(tmp_path / "a", cancellation)
+    with pytest.raises(Cancelled):
+        waiting.create()
+
+    waiting.discard()
+
+    writing.publish_as(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"all"
+    writing.close()
+
+
+def test_another_file_under_the_name_of_a_part_is_neither_published_nor_removed(tmp_path):
+    part = Part(tmp_path / "a")
+    part.create()
+    part.write(b"all")
+    part.path.unlink()
+    part.path.write_bytes(b"half")
+
+    with pytest.raises(PublishError, match="its part"):
+        part.publish_as(tmp_path / "a")
+    part.discard()
+
+    assert part.path.read_bytes() == b"half"
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_part_is_removed_unless_another_writes_it(tmp_path):
     part = Part(tmp_path / "a")
     part.create()
@@ -206,3 +238,13 @@ def test_after_a_power_cut_nothing_counts_that_was_not_synced(tmp_path, monkeypa
     assert part.resume() is None
     assert part.size_bytes() == 0
     part.discard()
+
+
+def test_another_file_under_the_name_of_a_part_gets_no_record_of_ours(tmp_path, monkeypatch):
+    part = scattered(tmp_path / "a", monkeypatch)
+    part.path.unlink()
+    part.path.write_bytes(b"half")
+
+    part.discard()
+
+    assert kept.kept(part.path) is None

@@ -175,7 +175,7 @@ def test_a_host_in_trouble_gets_no_more_than_its_share(common):
     host = Host(HOST, 3, places=common.at(HOST, 0))
     piece = Transfer(TransferRequest(url=HOST, is_piece=True), host)
     host.waiting.append(piece)
-    assert host.may_start()
+    assert host.take() is piece
     host.started(piece)
     host.borrow()
 
@@ -190,8 +190,9 @@ def started(host, transfer) -> int:
     """Start as many as there is room for; return how many."""
     number = 0
     host.waiting.append(transfer)
-    while host.may_start():
+    while host.take() is not None:
         host.started(transfer)
+        host.waiting.append(transfer)
         number += 1
     host.waiting.clear()
     return number
