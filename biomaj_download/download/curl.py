@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from http import HTTPStatus
 from io import BytesIO
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -18,21 +19,25 @@ from biomaj_download.archives import is_compressed
 from biomaj_download.checksums import may_name_checksum_files
 from biomaj_download.disk import on_disk
 from biomaj_download.download.curl_options import CURL_OPTIONS, libcurl_options
+from biomaj_download.download.fallback import T, or_by_https
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.listing.fields import identity_hash
 from biomaj_download.download.listing.ftp import read_directory
 from biomaj_download.download.listing.http import check_whole, read_index
 from biomaj_download.download.options import Option
 from biomaj_download.errors import (
+    BadStatus,
+    Cancelled,
     DownloadError,
     ListingTooLong,
+    NoContinuation,
     PublishError,
     TransferError,
     UnknownProtocol,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.kept import FROM_BYTES, Validators
-from biomaj_download.transfer.outcome import redact_url, status_error
+from biomaj_download.transfer.outcome import is_of_the_moment, redact_url, status_error
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferRequest, TransferResult
 from biomaj_download.transfer.resume import Continuation
@@ -44,7 +49,7 @@ log = logging.getLogger("biomaj.download.curl")
 #: A question for a size may take so long; it is but a question.
 SIZE_SECONDS = 30
 #: What servers answer that do not like to be asked by HEAD.
-_NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+NO_HEAD = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 _PARTIAL_OR_WHOLE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: What FTP servers answer to a command that they do not have (RFC 959, section 4.2.1).
 _NO_COMMAND = (500, 501, 502, 504)
@@ -105,16 +110,30 @@ class CurlDownload(DownloadInterface):
         """Return a downloader of the files below `remote_dir` on `server`."""
         return cls(protocol, server, remote_dir, http_patterns)
 
+    @classmethod
+    def lack(cls, protocol: str) -> str | None:
+        """Return what this host lacks for a protocol: a libcurl that speaks it."""
+        scheme = protocol.removeprefix("direct")
+        is_spoken = scheme in pycurl.version_info()[8]
+        return None if is_spoken else f"this libcurl speaks no {scheme}: pip install pycurl"
+
     def entries(self, directory: str = "") -> Listing:
         """List a directory of the server."""
-        return self._read(*self._answer(directory))
+        return self.or_by_https(lambda: self._read(*self._answer(directory)))
 
     def published_names(self, directory: str) -> Sequence[str]:
         """Return the names of the files in a directory, if one may hold checksums."""
-        text, result = self._answer(directory)
+        text, result = self.or_by_https(lambda: self._answer(directory))
         if not may_name_checksum_files(text):
             return ()
         return [file.name for file in self._read(text, result).files]
+
+    def or_by_https(
+        self, attempt: Callable[[], T], has_begun: Callable[[], bool] = lambda: False
+    ) -> T:
+        """Return what an attempt returns, by HTTPS where FTP is closed and the bank wants it."""
+        is_wanted = self._values["scheme_fallback"] == "https"
+        return or_by_https(self, attempt, is_wanted=is_wanted, has_begun=has_begun)
 
     def _answer(self, directory: str) -> tuple[str, TransferResult]:
         """Return what the server says of a directory."""
@@ -174,11 +193,20 @@ class CurlDownload(DownloadInterface):
                 f"{redact_url(url)}: expected a listing of at most {page.most_bytes} bytes, "
                 "got more"
             ) from error
+        if request.url.startswith("ftp") and is_of_the_moment(result.status):
+            # libcurl takes 450 for "no files": some servers say so of one that is busy.
+            busy = BadStatus(
+                f"{redact_url(url)}: expected a listing, got FTP reply {result.status}"
+            )
+            busy.reply = result.status
+            raise busy
         return page.getvalue().decode("utf-8", "surrogateescape"), result
 
     def _read(self, text: str, result: TransferResult) -> Listing:
         # A proxy that speaks HTTP makes a page of an FTP directory.
-        if self.is_http() or (result.content_type or "").startswith("text/html"):
+        if result.effective_url.startswith("http") or (result.content_type or "").startswith(
+            "text/html"
+        ):
             if result.ends_by_close:
                 check_whole(text, url=result.effective_url)
             return read_index(
@@ -205,9 +233,11 @@ class CurlDownload(DownloadInterface):
         try:
             result = asked.result()
             size_bytes, modified_at = result.announced_bytes, result.modified_at
+        except Cancelled:
+            raise
         except DownloadError as error:
             log.debug("size not told name=%s error=%s", file.name, error)
-            if not isinstance(error, TransferError) or error.reply not in _NO_HEAD:
+            if not _may_not_head(error):
                 return file
             size_bytes, modified_at = self._size_by_range(file), None
         if size_bytes is None and modified_at is None:
@@ -227,10 +257,15 @@ class CurlDownload(DownloadInterface):
     def told_size(self, remote_file: RemoteFile) -> int | None:
         """Ask the server for a file's size; None: it does not tell."""
         try:
-            return self.moved(self._size_request(remote_file)).announced_bytes
+            return self.or_by_https(
+                lambda: self.moved(self._size_request(remote_file)).announced_bytes
+            )
+        except Cancelled:
+            raise
         except DownloadError as error:
             log.debug("size not told name=%s error=%s", remote_file.name, error)
-            return None
+            is_by_head = self.is_http() and _may_not_head(error)
+            return self._size_by_range(remote_file) if is_by_head else None
 
     def _size_request(self, file: RemoteFile) -> TransferRequest:
         return self.request(
@@ -258,12 +293,21 @@ class CurlDownload(DownloadInterface):
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring the bytes of a file from the server."""
-        return self.fetch_url(self.file_url(remote_file), part, remote_file)
+        return self.or_by_https(
+            lambda: self.fetch_url(self.file_url(remote_file), part, remote_file),
+            has_begun=lambda: _has_bytes(part.path),
+        )
 
     def fetch_url(
         self, url: str, part: Part, remote_file: RemoteFile, *, post_body: str | None = None
     ) -> Transferred:
         """Bring the bytes behind an address."""
+        came = self._fetched(url, part, remote_file, post_body)
+        return replace(came, is_from_web=self.is_http())
+
+    def _fetched(
+        self, url: str, part: Part, remote_file: RemoteFile, post_body: str | None
+    ) -> Transferred:
         name = remote_file.save_as or remote_file.name
         wanted: dict[str, Any] = {"post_body": post_body, "keeps_encoding": is_compressed(name)}
         is_small = remote_file.size_bytes is not None and remote_file.size_bytes < FROM_BYTES
@@ -278,7 +322,7 @@ class CurlDownload(DownloadInterface):
     def _fetch_rest(self, request: TransferRequest, part: Part) -> Transferred:
         """Bring what an earlier transfer left out, or the whole of another version."""
         told = self._stat(request) if self.curl_protocol == "sftp" else None
-        first = Continuation(part, request.url, told=told)
+        first = Continuation(part, request, told=told)
         from_bytes = settings().segments_from_bytes
         segments = Segments(engine(), request, part, first, from_bytes=from_bytes, told=told)
         try:
@@ -289,8 +333,10 @@ class CurlDownload(DownloadInterface):
         except DownloadError as error:
             if isinstance(error, TransferError) and first.is_complete(error):
                 return Transferred(size_bytes=part.written_bytes)
-            # Libcurl's own doubts (no REST, no range, a file that shrank) end a continuation, too.
-            is_doubted = first.offset and type(error) is TransferError
+            is_doubted = first.offset and (
+                isinstance(error, NoContinuation)
+                or getattr(error, "reply", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            )
             if first.refusal or segments.has_changed or is_doubted:
                 part.restart()
             raise
@@ -386,6 +432,18 @@ class CurlDownload(DownloadInterface):
         if given is None or isinstance(given, HttpPatterns):
             return given
         return HttpPatterns.like(given)
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _may_not_head(error: DownloadError) -> bool:
+    """Say whether a web server does not like to be asked by HEAD."""
+    return isinstance(error, TransferError) and error.reply in NO_HEAD
 
 
 def _transferred(part: Part, result: TransferResult, *, offset: int = 0) -> Transferred:

@@ -38,6 +38,13 @@ CURL_OPTIONS = (
     ),
     *TLS_OPTIONS,
     Option(
+        "tls_max",
+        one_of("1.2", "1.3"),
+        default="1.3",
+        help="The newest TLS that is spoken; 1.2 helps with FTP servers that want each data "
+        "connection to go on with the session of the first.",
+    ),
+    Option(
         "tcp_keepalive",
         parse_count,
         default=0,
@@ -60,6 +67,13 @@ CURL_OPTIONS = (
         parse_boolean,
         default="true",
         help="false: ask an FTP server for data connections by PASV, never by EPSV.",
+    ),
+    Option(
+        "scheme_fallback",
+        one_of("off", "https"),
+        default="off",
+        help="https: where the FTP server of EBI, Ensembl, NCBI or UniProt cannot be connected to, "
+        "its HTTPS server is asked for the same path.",
     ),
     *SSH_OPTIONS,
     Option(
@@ -117,6 +131,8 @@ def _tls_options(values: Mapping[str, Any]) -> dict[int, Any]:
         pycurl.SSL_VERIFYHOST: 2 if values["ssl_verifyhost"] else 0,
         pycurl.SSL_VERIFYPEER: int(values["ssl_verifypeer"]),
     }
+    if values["tls_max"] == "1.2":
+        options[pycurl.SSLVERSION] = pycurl.SSLVERSION_TLSv1_2 | pycurl.SSLVERSION_MAX_TLSv1_2
     if values["ssl_server_cert"]:
         options[pycurl.CAINFO] = str(values["ssl_server_cert"])
     return options

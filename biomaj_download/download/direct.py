@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from biomaj_download.checksums import Digest
-from biomaj_download.download.curl import CurlDownload
+from biomaj_download.download.curl import NO_HEAD, CurlDownload
 from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
-from biomaj_download.errors import BadStatus, OptionError
+from biomaj_download.errors import OptionError, TransferError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.request import TransferResult
@@ -83,9 +82,11 @@ class DirectFTPDownload(CurlDownload):
     def _head(self, remote_file: RemoteFile) -> TransferResult | None:
         """Return length and date; None where the server does not answer such a question."""
         try:
-            return self.moved(self.request(self.file_url(remote_file), head_only=True))
-        except BadStatus as error:
-            if error.reply != HTTPStatus.METHOD_NOT_ALLOWED:
+            return self.or_by_https(
+                lambda: self.moved(self.request(self.file_url(remote_file), head_only=True))
+            )
+        except TransferError as error:
+            if not self.is_http() or error.reply not in NO_HEAD:
                 raise
             return None
 
@@ -118,7 +119,7 @@ class DirectHTTPDownload(DirectFTPDownload):
         root = (remote_file.root or self.rootdir).strip("/")
         name = remote_file.name.lstrip("/")
         path = "/".join(part for part in (root, name) if part)
-        url = f"{self.base_url()}/{quote(path, safe=_AS_IT_IS)}"
+        url = f"{self.base_url()}/{quote(path, safe=_AS_IT_IS, errors='surrogateescape')}"
         if self.param and not self._is_post():
             url += f"{'&' if '?' in url else '?'}{urlencode(self.param)}"
         return url

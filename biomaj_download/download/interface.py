@@ -30,14 +30,17 @@ from biomaj_download.download.publishers import publishers
 from biomaj_download.download.wishes import Wishes
 from biomaj_download.errors import (
     ChecksumMissing,
+    DigestMismatch,
     DownloadError,
     NoMatch,
     TransferError,
+    WrongChecksum,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, opened_place, sync_directories
 from biomaj_download.transfer import shared
+from biomaj_download.transfer.outcome import server_name
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
@@ -54,6 +57,11 @@ class DownloadInterface(Wishes):
     ) -> DownloadInterface:
         """Return a downloader as the registry makes it from a request."""
         raise NotImplementedError
+
+    @classmethod
+    def lack(cls, _protocol: str) -> str | None:
+        """Return what this host lacks for a protocol, and how to get it; None: nothing."""
+        return None
 
     # What an author writes.
 
@@ -134,7 +142,8 @@ class DownloadInterface(Wishes):
         for file in self.completed(chosen):
             self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
-            raise NoMatch(f"{self.server or self.rootdir}: no file matches {list_of(patterns)}")
+            place = server_name(self.server) or self.rootdir
+            raise NoMatch(f"{place}: no file matches {list_of(patterns)}")
 
     def find(self, patterns: Sequence[str]) -> Sequence[RemoteFile]:
         """List what lies below the root, and return the files that a pattern takes; none may match.
@@ -234,11 +243,11 @@ class DownloadInterface(Wishes):
         return False
 
     def told_size(self, remote_file: RemoteFile) -> int | None:
-        """Return a file's size, where the server can be asked for it; None: it does not tell."""
-        return remote_file.size_bytes
+        """Ask the server for a file's size; None: it does not tell."""
+        return None
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
-        """Return how much room a file will take; 0: nobody knows."""
+        """Return how much room a file will take, as listed; 0: nobody knows."""
         return remote_file.size_bytes or 0
 
     def checks(self, remote_file: RemoteFile) -> Checks:
@@ -252,13 +261,8 @@ class DownloadInterface(Wishes):
             archives=not self.skip_check_uncompress,
             archive_seconds=self._values.get("check_uncompress_seconds", MOST_SECONDS),
             content=self._values.get("check_content", True),
-            is_from_web=self.is_http(),
             digests=self._expected_digests(remote_file),
         )
-
-    def is_http(self) -> bool:
-        """Say whether the server speaks HTTP."""
-        return False
 
     def _expected_digests(self, remote_file: RemoteFile) -> tuple[Digest, ...]:
         """Return the digests that are given for a file, else the one that its publisher offers."""
@@ -294,9 +298,16 @@ class DownloadInterface(Wishes):
         """Return the names of the files in a directory, where the publisher's checksums may be."""
         return [file.name for file in self.entries(directory).files]
 
-    def forget_checks(self, remote_file: RemoteFile) -> None:
-        """Ask again for the digest that the publisher offers."""
+    def doubt_checks(self, remote_file: RemoteFile, mismatch: DigestMismatch) -> None:
+        """Have the digest that the publisher offers asked for again.
+
+        Raises:
+            WrongChecksum: file and digest differ as they did before.
+        """
         publishers.forget(self._identity(remote_file), remote_file)
+        if str(mismatch) == self._mismatch:
+            raise WrongChecksum(mismatch) from mismatch
+        self._mismatch = str(mismatch)
 
     def _identity(self, remote_file: RemoteFile) -> tuple[object, ...]:
         """Return what makes two directories of the same name the same one."""

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar
@@ -67,7 +67,7 @@ class LocalDownload(DownloadInterface):
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Copy or link a file."""
-        source = Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
+        source = self._place_of(remote_file)
         started = time.monotonic()
         with mapped(_SOURCE_ERRORS, subject=str(source)), self._found(source) as place:
             status = os.fstat(place)
@@ -80,6 +80,9 @@ class LocalDownload(DownloadInterface):
             modified_at=_instant(status),
             seconds=time.monotonic() - started,
         )
+
+    def _place_of(self, remote_file: RemoteFile) -> Path:
+        return Path(remote_file.root or self.rootdir, remote_file.name.lstrip("/"))
 
     @contextmanager
     def _found(self, path: Path) -> Iterator[int]:
@@ -103,6 +106,14 @@ class LocalDownload(DownloadInterface):
             return True
         there = Path(os.path.realpath(path))
         return any(there.is_relative_to(root) for root in self.local_roots)
+
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Return the size of a file that is to be copied; a link takes no room."""
+        if self.use_hardlinks:
+            return None
+        with suppress(OSError, AccessDenied), self._found(self._place_of(remote_file)) as place:
+            return os.fstat(place).st_size
+        return None
 
     def bytes_to_store(self, remote_file: RemoteFile) -> int:
         """Return how much room a file will take; a link takes none."""

@@ -12,7 +12,7 @@ import ssl
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -62,6 +62,7 @@ from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import checked_address
 from biomaj_download.transfer.easy import AUTHORITIES_FILE
+from biomaj_download.transfer.outcome import server_name
 from biomaj_download.transfer.partial import Part
 
 DEFAULT_PORT = 1247
@@ -139,7 +140,7 @@ class IRODSDownload(DownloadInterface):
             below = session.query(Collection.name).filter(Collection.parent_name == path)
             names = [row[Collection.name] for row in self._bounded(below)]
             if not files and not names and not session.collections.exists(path):
-                raise RemoteFileMissing(f"{self.server}: no collection {path}")
+                raise RemoteFileMissing(f"{server_name(self.server)}: no collection {path}")
         return Listing(
             files=tuple(files.values()),
             directories=tuple(RemoteFile(name=name.rpartition("/")[2]) for name in names),
@@ -171,6 +172,13 @@ class IRODSDownload(DownloadInterface):
             seconds=time.monotonic() - started,
         )
 
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Return the size that the catalogue has; None: it cannot be asked."""
+        with suppress(DownloadError):
+            path = _joined(remote_file.root or self.rootdir, remote_file.name)
+            return self._describe(path).size_bytes
+        return None
+
     def _published_digest(self, remote_file: RemoteFile, *, must: bool) -> Digest | None:
         """Return the digest that the catalogue has."""
         path = _joined(remote_file.root or self.rootdir, remote_file.name)
@@ -192,7 +200,7 @@ class IRODSDownload(DownloadInterface):
             )
             rows = _good_last(query.get_results())
         if not rows:
-            raise RemoteFileMissing(f"{self.server}: no data object {path}")
+            raise RemoteFileMissing(f"{server_name(self.server)}: no data object {path}")
         return _Described(
             int(rows[-1][DataObject.size]),
             _instant(rows[-1][DataObject.modify_time]),

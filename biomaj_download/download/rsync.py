@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess  # nosec B404 # programs are started by their words, without a shell
 import time
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ from biomaj_download.errors import (
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import checked_address
-from biomaj_download.transfer.outcome import redact
+from biomaj_download.transfer.outcome import redact, server_name
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
 
@@ -75,6 +76,8 @@ _BY_TEXT: tuple[tuple[str, type[DownloadError]], ...] = (
     ("unknown module", RemoteFileMissing),
     ("with a directory", RemoteFileMissing),
 )
+#: It has turned the daemon off.
+_WITHOUT_RSYNC = "ftp.ncbi.nlm.nih.gov"
 #: How the two parts of rsync that run here name an error of this host.
 _HERE = re.compile(r"(?m)^rsync: \[(?:receiver|generator)\] .*\((\d+)\)$")
 #: A running program is looked after so often, and gets so long to end when it is told to.
@@ -97,6 +100,7 @@ class _Source:
     host: str
     root: str = ""
     options: tuple[str, ...] = ()
+    proxy: str | None = None
     is_daemon: bool = False
 
 
@@ -128,6 +132,11 @@ class RSYNCDownload(DownloadInterface):
         """Return a downloader of the files below `remote_dir` on `server`."""
         return cls(server, remote_dir)
 
+    @classmethod
+    def lack(cls, _protocol: str) -> str | None:
+        """Return what this host lacks: the program."""
+        return None if shutil.which("rsync") else "needs the program rsync: apt-get install rsync"
+
     def entries(self, directory: str = "") -> Listing:
         """List a directory."""
         source = self._source(self.rootdir)
@@ -136,6 +145,16 @@ class RSYNCDownload(DownloadInterface):
         options = ["--list-only", "--dirs", "--no-relative"]
         answer = self._run(source, options, f"{path or '.'}/")
         return read_rsync_list(os.fsdecode(answer), bounds=self.bounds())
+
+    def told_size(self, remote_file: RemoteFile) -> int | None:
+        """Return the size that the server lists for a file now; None: it lists none."""
+        source = self._source(remote_file.root or self.rootdir)
+        options = ["--list-only", "--copy-links", "--no-relative"]
+        with suppress(DownloadError):
+            answer = self._run(source, options, remote_file.name.lstrip("/"))
+            listed = read_rsync_list(os.fsdecode(answer), bounds=self.bounds()).files
+            return listed[0].size_bytes if listed else None
+        return None
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring a file."""
@@ -146,7 +165,7 @@ class RSYNCDownload(DownloadInterface):
             self._source(remote_file.root or self.rootdir),
             ["--copy-links", "--times", "--inplace", "--partial", "--no-relative"],
             remote_file.name.lstrip("/"),
-            part.path,
+            part,
         )
         with on_disk(part.path):
             status = part.path.stat()
@@ -179,7 +198,7 @@ class RSYNCDownload(DownloadInterface):
         if not self.server.startswith("/"):
             raise OptionError(
                 f"rsync: expected a server, or the absolute path of a directory of this host, "
-                f"got {self.server!r} and no directory on it"
+                f"got {server_name(self.server)!r} and no directory on it"
             )
         if self.local_roots:
             raise AccessDenied(
@@ -193,7 +212,9 @@ class RSYNCDownload(DownloadInterface):
         user = (self.credentials or "").partition(":")[0]
         account = f"{user}@" if user else ""
         shown = f"{name}:{port}" if port else name
-        there = None if self.proxy else checked_address(shared.settings(), name)
+        proxy = self._proxy(f"rsync://{shown}")
+        # The proxy of a request is looked at; the server's address only it may know.
+        there = None if self.proxy and proxy else checked_address(shared.settings(), name)
         host = (f"[{there}]" if ":" in there else there) if there else name
         address = f"{host}:{port}" if port else host
         # rsync 3.5.0's daemon loses files of a list whose root is not the module's.
@@ -203,11 +224,46 @@ class RSYNCDownload(DownloadInterface):
             f"rsync://{shown}",
             root,
             (f"--contimeout={self._connect_seconds()}",),
+            proxy=proxy,
             is_daemon=True,
         )
 
+    def _proxy(self, url: str) -> str | None:
+        """Return the proxy to a daemon as rsync wants it; empty: none; None: the environment's.
+
+        Raises:
+            OptionError: rsync does not speak with proxies of this kind.
+            AccessDenied: a request's own one stands where no connection may be made.
+        """
+        proxy = self.proxy or configured_proxy(url, shared.settings().proxies)
+        if proxy is None:
+            return None
+        if proxy == DIRECT:
+            return ""
+        found = _PROXY.fullmatch(proxy)
+        if found is None:
+            raise OptionError(
+                f"rsync: expected a proxy such as http://host:port, for rsync takes no other, got "
+                f"{redact(proxy)!r}"
+            )
+        if not self.proxy:
+            return found["address"]
+        account, _, address = found["address"].rpartition("@")
+        account = self.proxy_auth or account
+        name, port = _host_and_port(address)
+        there = checked_address(shared.settings(), name)
+        if there is not None and ":" in there:  # rsync ends a proxy's host at the first colon
+            raise OptionError(
+                "rsync: expected a proxy with an IPv4 address, as transfer.denied_networks is set,"
+                f" got {name!r} at {there}"
+            )
+        host = there or name
+        return (f"{account}@" if account else "") + (f"{host}:{port}" if port else host)
+
     def _by_ssh(self, rootdir: str) -> _Source:
         name, port = _host_and_port(self.server)
+        if self.proxy and self.proxy != DIRECT:
+            raise OptionError("rsync by ssh: expected no proxy, for ssh takes none")
         user, separator, _ = (self.credentials or "").partition(":")
         if separator:
             raise OptionError(
@@ -256,11 +312,12 @@ class RSYNCDownload(DownloadInterface):
         return [*words, "-p", port] if port else words
 
     def _run(
-        self, source: _Source, options: Sequence[str], name: str, target: Path | None = None
+        self, source: _Source, options: Sequence[str], name: str, part: Part | None = None
     ) -> bytes:
         """Run rsync for one name below the source; return what it printed.
 
-        It runs in the target's directory, which may be an open one of this process.
+        It runs in the part's directory, which may be an open one of this process, and holds its
+        lock: should this process be killed, another one waits until rsync has ended, too.
 
         Raises:
             DownloadError: it failed.
@@ -272,7 +329,7 @@ class RSYNCDownload(DownloadInterface):
             *options,
             "--",
             source.address,
-            f"./{target.name}" if target else ".",
+            f"./{part.path.name}" if part else ".",
         ]
         path = f"{source.root}/{name}" if source.root else name
         subject = f"{source.host}/{path}"
@@ -286,7 +343,8 @@ class RSYNCDownload(DownloadInterface):
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.PIPE,
-                        cwd=target.parent if target else None,
+                        cwd=part.path.parent if part else None,
+                        pass_fds=(part.fileno(),) if part else (),
                         env=self._environment(source),
                     )
             except FileNotFoundError as error:
@@ -298,7 +356,7 @@ class RSYNCDownload(DownloadInterface):
                     _end(process)
         if process.returncode:
             text = os.fsdecode(errors)
-            raise _local_error(text, target or Path()) or _error_of(
+            raise _local_error(text, part.path if part else Path()) or _error_of(
                 subject, process.returncode, text
             )
         return output
@@ -349,13 +407,10 @@ class RSYNCDownload(DownloadInterface):
         user, _, password = (self.credentials or "").partition(":")
         if source.is_daemon and user:
             environment["RSYNC_PASSWORD"] = password
-        proxy = self.proxy or configured_proxy(source.address, shared.settings().proxies)
-        if proxy:
+        if source.proxy is not None:
             environment.pop("RSYNC_PROXY", None)
-        address = _PROXY.fullmatch(proxy or "")
-        if address and proxy != DIRECT:
-            account = f"{self.proxy_auth}@" if self.proxy and self.proxy_auth else ""
-            environment["RSYNC_PROXY"] = account + address["address"]
+        if source.proxy:
+            environment["RSYNC_PROXY"] = source.proxy
         return environment
 
 
@@ -387,7 +442,9 @@ def _host_and_port(server: str) -> tuple[str, str]:
     if not separator or not port.isdecimal():
         name, port = server, ""
     if not _HOST.fullmatch(name):
-        raise OptionError(f"rsync: expected a server such as host or host:port, got {server!r}")
+        raise OptionError(
+            f"rsync: expected a server such as host or host:port, got {server_name(server)!r}"
+        )
     return name, port
 
 
@@ -403,6 +460,8 @@ def _error_of(subject: str, code: int, text: str) -> DownloadError:
     lines = [line for line in redact(text).splitlines() if line.strip()]
     shown = "; ".join(lines[:3]) or f"rsync ended with code {code}"
     lowered = text.lower()
+    if _WITHOUT_RSYNC in subject:
+        shown += f"; {_WITHOUT_RSYNC} ended rsync in June 2026, it has the same files by https"
     for words, kind in _BY_TEXT:
         if words in lowered:
             return kind(f"{subject}: {shown}")

@@ -90,6 +90,8 @@ class Wishes:
         self._time_limit_seconds: float | None = None
         #: Of the last listing: the files whose size or day it rounded or left out.
         self._vague: dict[str, RemoteFile] = {}
+        #: The last file that was not as its digest says, and how.
+        self._mismatch = ""
         self._values = self._read_texts(_NONE_GIVEN)
 
     @property

@@ -137,18 +137,22 @@ def _excess(download: Any, limits: MessageSettings) -> str | None:
     return (
         _too_long("a name", names, limits.max_name_characters)
         or _too_long("a pattern", patterns, limits.max_pattern_characters)
-        or _too_long("a text", texts, limits.max_text_characters)
-        or _too_long("an address", (file.url for file in remote.files), limits.max_text_characters)
+        or _too_long("a text", texts, limits.max_text_characters, is_shown=False)
+        or _too_long(
+            "an address",
+            (file.url for file in remote.files),
+            limits.max_text_characters,
+            is_shown=False,
+        )
     )
 
 
-def _too_long(what: str, texts: Iterable[str], most: int) -> str | None:
+def _too_long(what: str, texts: Iterable[str], most: int, *, is_shown: bool = True) -> str | None:
+    """Say which text is too long; not `is_shown`: it may be a password."""
     for text in texts:
         if len(text) > most:
-            return (
-                f"expected {what} of at most {most} characters, got {len(text)}: "
-                f"{text[:_SHOWN_CHARACTERS]!r}"
-            )
+            shown = f": {text[:_SHOWN_CHARACTERS]!r}" if is_shown else ""
+            return f"expected {what} of at most {most} characters, got {len(text)}{shown}"
     return None
 
 
@@ -249,15 +253,24 @@ def decode_file_list(body: bytes) -> tuple[RemoteFile, ...]:
 
 
 def fill_file(message: Any, file: RemoteFile) -> None:
-    """Write a file into a wire File."""
-    message.name = file.name
-    message.root = file.root
-    message.url = file.url
-    if file.save_as is not None:
-        message.save_as = file.save_as
+    """Write a file into a wire File.
+
+    Raises:
+        MessageError: its name is in bytes that no message can hold.
+    """
+    try:
+        message.name = file.name
+        message.root = file.root
+        message.url = file.url
+        if file.save_as is not None:
+            message.save_as = file.save_as
+    except ValueError as error:
+        raise MessageError(
+            f"expected a file name in UTF-8, as messages hold no others, got {file.name!r}"
+        ) from error
     metadata = message.metadata
     metadata.permissions = file.permissions
-    metadata.group = file.group
+    metadata.group = file.group.encode("utf-8", "backslashreplace").decode()
     metadata.size = file.size_bytes or 0
     metadata.format = file.format
     if file.hash is not None:

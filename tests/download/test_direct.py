@@ -224,8 +224,10 @@ def test_direct_http_tells_size_and_day(http, faulty_http):
     assert (file["size"], file["year"], file["month"], file["day"]) == (5, 2023, 5, 6)
 
 
-def test_direct_http_does_without_head_where_it_is_refused(http, faulty_http, tmp_path):
-    faulty_http.add("/a.dat", Answer(body=b"12345", refuses_head=True))
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_direct_http_does_without_head_where_it_is_refused(http, faulty_http, tmp_path, status):
+    """As a signed address does, which is for GET alone."""
+    faulty_http.add("/a.dat", Answer(status=status), Answer(body=b"12345"))
     http.set_files_to_download("a.dat")
 
     (file,), _ = http.list()

@@ -8,7 +8,7 @@ import pytest
 
 from biomaj_download.download import curl
 from biomaj_download.download.curl import CurlDownload
-from biomaj_download.errors import AccessDenied, DownloadError
+from biomaj_download.errors import AccessDenied, BadStatus, DownloadError
 from tests.contract.downloader import MODIFIED, ONCE, DownloaderContract
 from tests.servers.faulty_http import Answer
 from tests.servers.pyftpd import PyftpdServer
@@ -192,3 +192,26 @@ def test_a_failure_below_ends_the_listing(pyftpd):
 
     with pytest.raises(DownloadError, match="d3"):
         downloader.match(["**/*"], files, directories)
+
+
+@pytest.mark.parametrize("by_mlsd", [True, False])
+def test_a_directory_that_cannot_be_listed_now_is_not_an_empty_one(by_mlsd):
+    without = () if by_mlsd else ("MLSD", "MLST")
+    busy = dict.fromkeys(("LIST", "MLSD"), "450 File busy")
+    with PyftpdServer(without=without, refuses=busy) as server:
+        (server.root / "sub").mkdir()
+        for directory in ("", "/sub/"):
+            with pytest.raises(BadStatus, match="450"):
+                by_ftp(server).list(directory)
+
+
+def test_a_link_that_cannot_be_listed_now_is_not_taken_for_a_file():
+    with PyftpdServer(without=("MLSD", "MLST")) as server:
+        (server.root / "release").mkdir()
+        (server.root / "release" / "a.dat").write_bytes(b"a")
+        (server.root / "current").symlink_to("release")
+        files, directories = by_ftp(server).list()
+        server.refuses = {"LIST": "425 no data connection"}
+
+        with pytest.raises(BadStatus, match="425"):
+            by_ftp(server).match([r"^current/.*\.dat$"], files, directories)

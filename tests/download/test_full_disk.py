@@ -21,6 +21,8 @@ from tests.servers.irods import IrodsServer
 TOO_LARGE = os.urandom(1024 * 1024) * 12
 LARGER = TOO_LARGE * 3
 MIB = 1024 * 1024
+#: What a wrong listing says of it.
+FAR_TOO_LARGE_BYTES = 1024**4
 
 
 def told(downloader):
@@ -121,16 +123,54 @@ def test_a_disk_that_fills_up_under_irods_is_left_as_it_was(irods, small_disk, c
     assert_ends_as_full(told(irods), small_disk, capfd)
 
 
-def test_a_file_that_does_not_fit_is_not_even_asked_for(faulty_http, small_disk):
+def methods(server):
+    return [request.method for request in server.requests_for("/a.dat")]
+
+
+def assert_is_refused_by_the_servers_word(downloader, folder):
+    downloader.set_files_to_download([{"name": "a.dat", "size": FAR_TOO_LARGE_BYTES}])
+
+    with pytest.raises(DiskFull, match=r"needs \d+ bytes more, .* but \d+ are free") as raised:
+        downloader.download(str(folder))
+
+    assert f"needs {len(TOO_LARGE)} bytes" in str(raised.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_does_not_fit_is_not_begun(downloader, small_disk):
+    assert_is_refused_by_the_servers_word(downloader, small_disk)
+
+
+@pytest.mark.parametrize("irods", [TOO_LARGE], indirect=True)
+def test_a_data_object_that_does_not_fit_is_not_begun(irods, small_disk):
+    assert_is_refused_by_the_servers_word(told(irods), small_disk)
+
+
+def test_a_file_that_does_not_fit_is_asked_for_its_size_alone(faulty_http, small_disk):
     faulty_http.add("/a.dat", Answer(body=TOO_LARGE))
+
+    assert_is_refused_by_the_servers_word(by_http(faulty_http), small_disk)
+
+    assert methods(faulty_http) == ["HEAD"]
+
+
+@pytest.mark.parametrize(
+    ("how", "asked"),
+    [
+        ({}, ["HEAD", "GET"]),
+        ({"refuses_head": True}, ["HEAD", "GET", "GET"]),
+        ({"chunked": True}, ["HEAD", "GET"]),
+    ],
+)
+def test_a_listed_size_that_is_wrong_keeps_no_file_out(how, asked, faulty_http, small_disk):
+    faulty_http.add("/a.dat", Answer(body=b"short", **how))
     downloader = by_http(faulty_http)
-    downloader.set_files_to_download([{"name": "a.dat", "size": len(TOO_LARGE)}])
+    downloader.set_files_to_download([{"name": "a.dat", "size": FAR_TOO_LARGE_BYTES}])
 
-    with pytest.raises(DiskFull, match=f"needs {len(TOO_LARGE)} bytes .* but 8388608 are free"):
-        downloader.download(str(small_disk))
+    downloader.download(str(small_disk))
 
-    assert faulty_http.requests_for("/a.dat") == []
-    assert list(small_disk.iterdir()) == []
+    assert (small_disk / "a.dat").read_bytes() == b"short"
+    assert methods(faulty_http) == asked
 
 
 def test_the_rest_of_a_file_needs_room_for_no_more_than_the_rest(faulty_http, small_disk):
@@ -155,7 +195,7 @@ def test_a_file_is_not_begun_that_would_use_up_the_reserve(faulty_http, small_di
     with pytest.raises(DiskFull, match=r"storage\.reserve_bytes"):
         downloader.download(str(small_disk))
 
-    assert faulty_http.requests_for("/a.dat") == []
+    assert methods(faulty_http) == ["HEAD"]
 
 
 def test_a_file_of_unknown_size_is_begun_while_the_reserve_is_free(faulty_http, small_disk):

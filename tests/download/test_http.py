@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 
 import pytest
 
@@ -144,3 +145,23 @@ def test_parameters_are_encoded(faulty_http, tmp_path, method):
     told = asked.body.decode() if method == "POST" else asked.path.partition("?")[2]
     assert asked.method == method
     assert told == "query=a+b%26c%3Dd%23%C3%A9&format=fasta"
+
+
+def test_names_that_are_not_utf_8_are_listed_and_fetched(nginx, tmp_path):
+    folder = nginx.root / "latin-1"
+    folder.mkdir()
+    for name in (b"caf\xe8.dat", b"caf\xe9.dat"):
+        path = folder / os.fsdecode(name)
+        path.write_bytes(name)
+        path.chmod(0o644)
+    folder.chmod(0o755)
+    downloader = CurlDownload("http", f"{nginx.host}:{nginx.port}", "/latin-1")
+    downloader.set_options(ONCE)
+    files, directories = downloader.list()
+    downloader.match([r".*\.dat$"], files, directories)
+
+    downloader.download(str(tmp_path))
+
+    assert {os.fsencode(path.name): path.read_bytes() for path in tmp_path.iterdir()} == {
+        name: name for name in (b"caf\xe8.dat", b"caf\xe9.dat")
+    }

@@ -45,6 +45,12 @@ def test_downloader_has_what_biomaj_reads():
     assert (downloader.credentials, downloader.param, downloader.proxy) == (None, None, None)
     assert downloader.logger.name == "biomaj"
     assert isinstance(downloader.retryer, tenacity.Retrying)
+    assert (downloader.config, downloader.bank, downloader.offline_dir) == (None, None, None)
+    assert (downloader.proxy_auth, downloader.save_as) == (None, None)
+    assert (downloader.server, downloader.skip_check_uncompress) == ("", False)
+    with downloader.mkdir_lock:
+        downloader.chroot("/")
+    downloader.close()
 
 
 def test_a_subclass_that_reports_a_failure_is_tried_again(moody, tmp_path):

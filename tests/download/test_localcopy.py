@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,17 @@ class TestLocal(DownloaderContract):
 
         with pytest.raises(RemoteFileMissing, match="sub"):
             downloader.download(str(tmp_path))
+
+
+def test_a_hard_link_leaves_the_time_of_the_file_alone(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.dat").write_bytes(b"a")
+    os.utime(source / "a.dat", ns=(123456789, 1_700_000_000_123_456_789))
+    downloader = LocalDownload(str(source), use_hardlinks=True)
+    downloader.set_files_to_download([{"name": "a.dat", "year": 2020, "month": 1, "day": 2}])
+
+    downloader.download(str(tmp_path / "home"))
+
+    assert (tmp_path / "home" / "a.dat").samefile(source / "a.dat")
+    assert (source / "a.dat").stat().st_mtime_ns == 1_700_000_000_123_456_789

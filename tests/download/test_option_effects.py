@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -35,8 +36,10 @@ from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode
 from biomaj_download.transfer import shared
 from biomaj_download.worker import open_downloader
+from tests.background import start
 from tests.contract.downloader import ONCE
 from tests.servers.faulty_http import Answer
+from tests.servers.tls import issue_certificate
 
 
 def by_dict(protocol, server, directory, options, credentials=None):
@@ -196,6 +199,29 @@ def test_ssl_server_cert_is_trusted(opened, nginx):
     server = f"{nginx.host}:{nginx.https_port}"
 
     opened("https", server, "/", {**ONCE, "ssl_server_cert": str(nginx.ca_file)}).list()
+
+
+@pytest.mark.parametrize("value", ["1.2", "1.3"])
+def test_tls_max_is_the_newest_that_is_spoken(opened, tmp_path, value):
+    certificate = issue_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        spoken = start(lambda: _tls_version(context, server))
+        options = {**ONCE, "ssl_verifyhost": "false", "ssl_server_cert": str(certificate.ca_file)}
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        with pytest.raises(DownloadError):
+            opened("https", address, "/", {**options, "tls_max": value}).list()
+
+        assert spoken.result(10) == f"TLSv{value}"
+
+
+def _tls_version(context, server):
+    client, _ = server.accept()
+    with context.wrap_socket(client, server_side=True) as connection:
+        return connection.version()
 
 
 def test_tcp_keepalive_sets_the_seconds_between_probes(opened, web, faulty_http, tmp_path):
@@ -456,10 +482,12 @@ WRONG = {
     "ssl_verifyhost": "2",
     "ssl_verifypeer": "maybe",
     "ssl_server_cert": "",
+    "tls_max": "1.1",
     "tcp_keepalive": "x",
     "ftp_method": "sideways",
     "ftp_tls": "always",
     "ftp_epsv": "maybe",
+    "scheme_fallback": "gopher",
     "ssh_hosts_file": "",
     "ssh_new_host": "perhaps",
     "ssh_key_file": "",

@@ -6,12 +6,14 @@ The databank's name is known to the proxy alone, so what arrives came by it.
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from biomaj_download.download.registry import get_handler
-from biomaj_download.errors import DownloadError, HostNotFound
+from biomaj_download.errors import AccessDenied, DownloadError, HostNotFound, OptionError
+from biomaj_download.job import RemoteFile
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import decode
 from biomaj_download.settings import TransferSettings
@@ -242,3 +244,51 @@ def test_the_message_wins_over_the_configuration_and_that_over_the_environment(
         bring(opened("http", *known), tmp_path)
         counts = [len(proxy.requests) for proxy in (told, configured, environment)]
         assert counts == [2, 2, 0]
+
+
+def test_what_a_proxy_says_of_a_tunnel_is_not_what_the_server_says_of_a_file(served):
+    port, *known = served("sftp")
+    heard: list[bytes] = []
+    with RecordingProxy({HOST: port}) as proxy:
+        downloader = opened("sftp", *known, proxy.url)
+        url = downloader.file_url(RemoteFile(name="a.dat"))
+
+        shared.engine().move(downloader.request(url, sink=BytesIO(), on_header=heard.append))
+
+    assert proxy.requests
+    assert heard == []
+
+
+def test_rsync_does_not_go_round_a_proxy_that_it_cannot_speak_with(served):
+    _, *known = served("rsync")
+    with pytest.raises(OptionError, match="rsync takes no other"):
+        opened("rsync", *known, "socks5h://me:secret@127.0.0.1:1").list()
+
+
+def test_rsync_does_not_connect_to_a_banks_proxy_in_a_denied_network(served):
+    _, *known = served("rsync")
+    shared.set_up(TransferSettings(denied_networks=("private",)))
+    with RecordingProxy({}) as proxy, pytest.raises(AccessDenied, match="denied_networks"):
+        opened("rsync", *known, proxy.url).list()
+
+    assert proxy.requests == []
+
+
+def test_an_account_within_the_address_of_a_proxy_is_told_to_it_by_rsync_too(served):
+    _, *known = port_and_known = served("rsync")
+    with RecordingProxy({HOST: port_and_known[0]}, account="me:secret") as proxy:
+        address = proxy.url.replace("://", "://me:secret@")
+
+        opened("rsync", *known, address).list()
+
+    assert {request.account for request in proxy.requests} == {"me:secret"}
+
+
+def test_a_bank_that_wants_no_proxy_does_not_get_into_a_denied_network(served):
+    _, *known = served("rsync")
+    shared.set_up(TransferSettings(denied_networks=("private",)))
+    downloader = opened("rsync", *known, "direct")
+    downloader.set_server("rsync://127.0.0.1/data")
+
+    with pytest.raises(AccessDenied, match="denied_networks"):
+        downloader.list()

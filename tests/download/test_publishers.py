@@ -18,6 +18,7 @@ from biomaj_download.errors import (
     ConnectFailed,
     DigestMismatch,
     OptionError,
+    WrongChecksum,
 )
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE
 from tests.servers.faulty_http import Answer
@@ -161,6 +162,35 @@ def test_a_mismatch_is_fetched_again_with_its_checksum(downloader, bank, nginx, 
 
     assert requests_to(nginx, bank, "a.fa", "a.fa.md5") == [2, 2]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_wrong_twice_in_the_same_way_is_not_fetched_for_ever(
+    downloader, bank, nginx, tmp_path
+):
+    (bank / "a.fa.md5").write_text(f"{OTHER[:32]}  a.fa\n")
+    downloader.set_options({"stop_condition": "stop_after_attempt(9)", "wait_policy": "wait_none"})
+
+    with pytest.raises(WrongChecksum, match=f"announced md5 {OTHER[:32]}, received md5 .* twice"):
+        bring(downloader, tmp_path)
+
+    assert requests_to(nginx, bank, "a.fa", "a.fa.md5") == [2, 2]
+
+
+def test_a_file_that_is_wrong_each_time_in_another_way_is_fetched_again(faulty_http, tmp_path):
+    bodies = (b"one", b"two", b"three", BODY)
+    faulty_http.add("/a.fa", *(Answer(body=body) for body in bodies))
+    downloader = CurlDownload("http", f"{faulty_http.host}:{faulty_http.port}", "/")
+    downloader.set_options(
+        {
+            "stop_condition": "stop_after_attempt(9)",
+            "wait_policy": "wait_none",
+            "checksum": f"md5:{hex_of('md5')}",
+        }
+    )
+
+    bring(downloader, tmp_path)
+
+    assert len(faulty_http.requests_for("/a.fa")) == len(bodies)
 
 
 def test_a_file_that_is_right_at_the_second_attempt_comes(faulty_http, tmp_path):

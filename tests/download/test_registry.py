@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import sys
 
 import pytest
@@ -64,3 +65,38 @@ def test_registry_names_a_library_that_is_missing(monkeypatch):
 
     with pytest.raises(MissingLibrary, match="pip install no_such_library"):
         downloader_class("s3")
+
+
+def test_registry_takes_a_request_by_the_order_that_biomaj_knows():
+    names = list(inspect.signature(get_handler).parameters)
+
+    assert names == [
+        "protocol_name",
+        "server",
+        "remote_dir",
+        "remote_files",
+        "credentials",
+        "http_parse",
+        "http_method",
+        "param",
+        "proxy",
+        "proxy_auth",
+        "save_as",
+        "timeout_download",
+        "offline_dir",
+        "options",
+    ]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_protocol_says_what_this_host_lacks_for_it(protocol, monkeypatch):
+    kind = downloader_class(protocol)
+    assert kind.lack(protocol) is None
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("pycurl.version_info", lambda: ("",) * 8 + (("dict",),))
+
+    lacks = {"rsync": "the program rsync", "irods": None, "local": None}
+    expected = lacks.get(protocol, "this libcurl speaks no")
+    assert (expected or "") in (kind.lack(protocol) or "")
+    assert (kind.lack(protocol) is None) is (expected is None)

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -25,6 +30,7 @@ from tests.contract.downloader import (
     DownloaderContract,
     NetworkContract,
 )
+from tests.servers.process import poll
 from tests.servers.sshd import SshServer
 
 
@@ -246,3 +252,49 @@ def test_rsync_follows_links(tmp_path):
     assert (target / "b.dat").read_bytes() == b"a"
     assert stat.S_ISREG(os.lstat(target / "b.dat").st_mode)
     assert (target / "current" / "a.dat").read_bytes() == b"a"
+
+
+_BRING = """
+import sys
+from biomaj_download.download.rsync import RSYNCDownload
+downloader = RSYNCDownload("/", "")
+downloader.set_options({"verify": "off"})
+downloader.set_files_to_download(["a.dat"])
+downloader.download(sys.argv[1])
+"""
+
+
+def test_rsync_holds_the_lock_of_its_part_when_who_started_it_is_killed(tmp_path, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    begun = tmp_path / "begun"
+    (programs / "rsync").write_text(
+        f"#!/bin/sh\necho $$ > {begun}.new\nmv {begun}.new {begun}\nexec sleep 60\n"
+    )
+    (programs / "rsync").chmod(0o755)
+    home = tmp_path / "home"
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    with subprocess.Popen([sys.executable, "-c", _BRING, str(home)], env=environment) as consumer:
+        for _ in poll(20):
+            if begun.exists():
+                break
+        consumer.kill()
+    try:
+        with (home / ".a.dat.part").open("rb") as part, pytest.raises(BlockingIOError):
+            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+    with (home / ".a.dat.part").open("rb") as part:
+        for _ in poll(10):
+            with suppress(BlockingIOError):
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+    pytest.fail("the lock is held still")
+
+
+def test_rsync_by_ssh_does_not_go_round_a_proxy(tmp_path):
+    downloader = RSYNCDownload("host", "/data")
+    downloader.set_proxy("http://127.0.0.1:1")
+
+    with pytest.raises(OptionError, match="no proxy"):
+        downloader.list()

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from biomaj_download.errors import MessageError
 from biomaj_download.job import HttpPatterns, Kind, RemoteFile
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.codec import (
@@ -154,3 +155,8 @@ def test_decode_refuses_what_should_be_text_and_is_none(operation, text):
 
     with pytest.raises(UnreadableMessage, match="UTF-8"):
         decode(spoiled)
+
+
+def test_a_name_that_no_message_can_hold_is_named():
+    with pytest.raises(MessageError, match=r"file name in UTF-8.*got 'caf\\udce9.gz'"):
+        encode_file_list([RemoteFile(name="caf\udce9.gz")])

@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import unquote
 
 _ENGLISH_MONTHS = (
     "jan",
@@ -116,6 +117,11 @@ def _size_of(found: re.Match[str] | None) -> Size:
     if not unit and number.isdecimal():
         return Size(int(number))
     return Size(round(float(number) * _UNITS[unit]), is_exact=False)
+
+
+def name_of(path: str) -> str:
+    """Return a name that stands percent-encoded in a page; not all are UTF-8."""
+    return unquote(path, errors="surrogateescape")
 
 
 def identity_hash(name: str, size_bytes: int | None, day: date | None) -> str:

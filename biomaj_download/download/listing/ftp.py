@@ -46,6 +46,12 @@ _DOS = re.compile(
     r"(?:<(?P<mark>[A-Z]+)>\s+|(?P<size>\d[\d,.]{0,22})\s)(?P<name>.+)"
 )
 _MLSD_BEGINNING = re.compile(r"\s*[\w.-]+=[^;\r\n]*;\S* ")
+#: Facts end with `;`, the last one of some servers does not; the place of a link may have blanks.
+_MLSD_ROW = re.compile(
+    r"\s*(?P<facts>(?:[\w.-]+=(?:os\.unix=s(?:ym)?link:[^;]*|[^;\s]*);)*(?:[\w.-]+=[^;\s]*)?)"
+    r" (?P<path>.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _TOTAL = re.compile(r"total\s+\d+", re.IGNORECASE)
 
 _MONTHS_A_YEAR = 12
@@ -217,9 +223,10 @@ def _dos_day(first: str, second: str, third: str) -> tuple[int, int, int]:
 
 
 def _mlsd_row(line: str) -> _Row | None:
-    facts_text, separator, path = line.lstrip().partition(" ")
-    if not separator or "=" not in facts_text:
+    row = _MLSD_ROW.fullmatch(line)
+    if row is None or "=" not in row["facts"]:
         return None
+    facts_text, path = row["facts"], row["path"]
     facts = {
         name.lower(): value
         for name, _, value in (fact.partition("=") for fact in facts_text.split(";"))

@@ -28,6 +28,7 @@ from biomaj_download.download.listing.fields import (
     find_day,
     identity_hash,
     leading_size,
+    name_of,
     trailing_size,
 )
 from biomaj_download.download.listing.http_patterns import read_with_patterns
@@ -217,7 +218,7 @@ def _child(href: str, directory: SplitResult) -> _Child | None:
         if below is None:
             return None
         path = below
-    return _named_child(unquote(path.removeprefix("./")))
+    return _named_child(name_of(path.removeprefix("./")))
 
 
 def _path_below(address: str, directory: SplitResult) -> str | None:

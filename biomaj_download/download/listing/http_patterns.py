@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 from html import unescape
-from urllib.parse import unquote
 
 from biomaj_download.download.expressions import MatchTime, compile_expression
 from biomaj_download.download.listing.bounds import BOUNDS, Bounds
-from biomaj_download.download.listing.fields import Size, find_day, identity_hash, leading_size
+from biomaj_download.download.listing.fields import (
+    Size,
+    find_day,
+    identity_hash,
+    leading_size,
+    name_of,
+)
 from biomaj_download.errors import OptionError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile
 
@@ -84,7 +89,7 @@ def _directories(reader: _Reader, patterns: HttpPatterns) -> Iterator[RemoteFile
 
 def _entry(captured: str, size: Size, day: date | None) -> Iterator[RemoteFile]:
     """Yield the entry, unless its name is none; a captured path is cut to its base name."""
-    name = unquote(unescape(captured).strip()).rpartition("/")[2]
+    name = name_of(unescape(captured).strip()).rpartition("/")[2]
     if name not in ("", ".", "..") and "\0" not in name:
         yield RemoteFile(
             name=name,

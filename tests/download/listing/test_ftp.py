@@ -307,3 +307,16 @@ def test_any_text_is_read_or_refused(words):
     except ListingError:
         return
     assert all("/" not in entry.name for entry in listing.files + listing.directories)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("type=OS.unix=slink:/x y;modify=20240101000000; l", "l"),
+        ("type=file;size=3; a=b; c", "a=b; c"),
+        ("type=file;size=3 a b", "a b"),
+        ("type=file;size=3 foo; bar", "foo; bar"),
+    ],
+)
+def test_facts_of_mlsd_end_where_the_name_begins(row, name):
+    assert [file.name for file in read_mlsd(row).files] == [name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -344,3 +345,9 @@ def test_any_page_is_read_or_refused_and_no_name_leaves_the_directory(pieces):
     except ListingError:
         return
     assert all("/" not in name and name not in {"", ".", ".."} for name in names(listing))
+
+
+def test_a_name_that_is_not_utf_8_keeps_its_bytes():
+    listing = read('<a href="caf%E8.gz">a</a> 1\n<a href="caf%E9.gz">b</a> 2\n')
+
+    assert [os.fsencode(file.name) for file in listing.files] == [b"caf\xe8.gz", b"caf\xe9.gz"]
