@@ -141,23 +141,23 @@ class Admission:
         return Task(broker=self._broker, delivery=delivery, message=message, job=job)
 
     def _judge(self, tasks: Sequence[Task]) -> None:
-        """Let through what is no request, to be counted; ask for the others, and obey."""
-        requests = [task for task in tasks if task.job is not None]
+        """Ask for what is of a session, and obey; let the rest through, to be put aside."""
+        asked = [task for task in tasks if _is_of_a_session(task)]
         for task in tasks:
-            if task.job is None:
+            if not _is_of_a_session(task):
                 self._admit(task)
-        if not requests:
+        if not asked:
             return
         try:
-            verdicts = self._ask(requests)
+            verdicts = self._ask(asked)
         except Stopped:
-            self._give_back(requests)
+            self._give_back(asked)
             return
         except Exception:  # the thread must not end: no message would be worked on any more
-            log.exception("messages given back number=%d", len(requests))
-            self._give_back(requests)
+            log.exception("messages given back number=%d", len(asked))
+            self._give_back(asked)
             return
-        for task, verdict in zip(requests, verdicts, strict=True):
+        for task, verdict in zip(asked, verdicts, strict=True):
             self._obey(task, verdict)
 
     def _ask(self, tasks: Sequence[Task]) -> Sequence[Verdict]:
@@ -178,7 +178,8 @@ class Admission:
         return patiently(lambda: self._store.claim_many(claims), self._closing)
 
     def _obey(self, task: Task, verdict: Verdict) -> None:
-        if verdict.answer is Answer.WANTED:
+        # What is no request is put aside whatever becomes of its session, but counted there once.
+        if verdict.answer is Answer.WANTED or task.job is None:
             self._admit(task)
         elif verdict.answer is Answer.CANCELLED:
             self._admit(replace(task, problem=Cancelled("the bank was cancelled")))
@@ -229,6 +230,11 @@ def _targets(job: Job, key: str) -> tuple[str, ...]:
         return tuple(final_name(job.local_dir, name) for name in names)
     except UnsafePath:  # the worker says so
         return ()
+
+
+def _is_of_a_session(task: Task) -> bool:
+    """Say whether a session waits for a message; that of one that is no request may be unknown."""
+    return task.job is not None or bool(task.message.bank and task.message.session)
 
 
 def _claim(task: Task) -> Claim:

@@ -47,7 +47,7 @@ def serve_metrics(
     registry = _Now(metrics)
     try:
         server, thread = start_http_server(int(port), host.strip("[]"), registry=registry)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # of a port beyond 65535
         log.error("metrics not served listen=%s error=%s", listen, error)
         return lambda: None
     server.set_app(_with_probes(make_wsgi_app(registry), probes))

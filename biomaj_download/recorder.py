@@ -6,17 +6,19 @@ and then, last of all, the acknowledgements.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from biomaj_download.broker.base import Broker, Delivery
-from biomaj_download.errors import StoreError
+from biomaj_download.errors import PublishError, StoreError
 from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
 from biomaj_download.store.base import Outcome, Store
@@ -103,9 +105,9 @@ class Recorder:
         log.info("outcomes of an earlier process stored number=%d", len(outcomes))
 
     def _record(self, batch: list[Ended]) -> None:
-        outcomes = [ended.outcome for ended in batch]
         try:
-            sync_directories(frozenset().union(*(ended.changed_directories for ended in batch)))
+            batch = _synced(batch)
+            outcomes = [ended.outcome for ended in batch]
             self._watch.let_go(outcome.message for outcome in outcomes)
             self._settle(outcomes)
         except Stopped:
@@ -132,3 +134,30 @@ class Recorder:
         self._watch.free([ended.outcome.message for ended in batch])
         for ended in batch:
             ended.broker.requeue(ended.delivery)
+
+
+def _synced(batch: list[Ended]) -> list[Ended]:
+    """Have the new names outlive a power cut; what the disk does not keep has failed.
+
+    Each directory is synced once: after an error, a second time may well say that all is there.
+
+    Raises:
+        PublishError: this process could not ask the disk.
+    """
+    failed: dict[Path, PublishError] = {}
+    for path in frozenset().union(*(ended.changed_directories for ended in batch)):
+        try:
+            sync_directories([path])
+        except PublishError as error:
+            if getattr(error.__cause__, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise
+            log.error("directory not synced error=%s", error)
+            failed[path] = error
+    return [_judged(ended, failed) for ended in batch] if failed else batch
+
+
+def _judged(ended: Ended, failed: Mapping[Path, PublishError]) -> Ended:
+    errors = [failed[path] for path in ended.changed_directories if path in failed]
+    if not errors:
+        return ended
+    return ended._replace(outcome=replace(ended.outcome, error=str(errors[0])))

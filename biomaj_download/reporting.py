@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import requests
-
 from biomaj_download.bearer import BearerSession
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.errors import DownloadError
@@ -73,7 +71,15 @@ class Reporter:
         if self._thread is None:
             return
         if error is not None:
-            self._entries.append({"bank": job.bank, "host": job.server, "error": error.code})
+            self._entries.append(
+                {
+                    "bank": job.bank,
+                    "host": job.server,
+                    "error": error.code,
+                    "size": 0,
+                    "download_time": 0,
+                }
+            )
         for file in files:
             self._entries.append(
                 {
@@ -105,7 +111,7 @@ class Reporter:
             try:
                 answer = self._http.post(str(self._url), json=batch, timeout=_TIMEOUT_SECONDS)
                 answer.raise_for_status()
-            except (requests.RequestException, ValueError) as error:  # http.client's own, too
+            except (OSError, ValueError) as error:  # of requests, and what it lets through
                 text = redact(str(error))
                 log.warning("metrics not posted entries=%d error=%s", len(batch), text)
                 return

@@ -372,20 +372,23 @@ def load_settings(
     path: str | Path | None = None,
     environment: Mapping[str, str] = os.environ,
     *,
+    sections: Collection[str] = SECTIONS,
     secrets_of: Collection[str] = SECTIONS,
 ) -> Settings:
     """Read the settings: defaults, then the file, then the environment.
 
+    `sections`: what is read of them, be the others right or wrong.
+
     `path` None: the file that `BIOMAJ_CONFIG` names, else `config.yml` where there is one, else
-    defaults alone. `secrets_of`: the sections whose files of secrets are read; those of the others,
+    defaults alone. `secrets_of`: the sections, or single secrets, whose files are read; others,
     which this user may not be able to read, are left out.
 
     Raises:
         ConfigError: the file cannot be read, or a value of ours is wrong; the text names it.
     """
-    document, origins = _told(path, environment)
+    document, origins = _told(path, environment, sections)
     for place, file in _secret_files(document).items():
-        if place[0] not in secrets_of:
+        if place[0] not in secrets_of and ".".join(place) not in secrets_of:
             continue
         setting = ".".join(_file_of(place))
         secret = read_secret(found_at(file, environment), setting=setting)
@@ -424,13 +427,18 @@ def secret_sources(
 def rabbitmq_tls(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return how BioMAJ core's side speaks TLS with the server that core names.
 
-    Read from the file that `BIOMAJ_CONFIG` names, and the environment; no other file.
+    Read from the file that `BIOMAJ_CONFIG` names, and the environment; `config.yml` is not.
 
     Raises:
         ConfigError: as `load_settings`.
     """
-    rabbitmq = load_settings(environment.get("BIOMAJ_CONFIG") or os.devnull, environment).rabbitmq
-    return rabbitmq.model_dump(include=set(ServerSection.model_fields))
+    settings = load_settings(
+        environment.get("BIOMAJ_CONFIG") or os.devnull,
+        environment,
+        sections=["rabbitmq", "broker"],
+        secrets_of=["rabbitmq.key_password", "broker.url"],
+    )
+    return settings.rabbitmq.model_dump(include=set(ServerSection.model_fields))
 
 
 def chosen_file(
@@ -444,14 +452,20 @@ def chosen_file(
 
 
 def _told(
-    path: str | Path | None, environment: Mapping[str, str]
+    path: str | Path | None,
+    environment: Mapping[str, str],
+    sections: Collection[str] = SECTIONS,
 ) -> tuple[dict[str, Any], dict[Place, str]]:
     """Return what file and environment say, and what the names were that the latter says it by."""
-    document = _without_unset(_read_document(path, environment))
+    unread = set(SECTIONS) - set(sections)
+    read = _read_document(path, environment)
+    document = _without_unset({name: read[name] for name in read if name not in unread})
     given: dict[Place, tuple[str, str]] = {
         place: (name, value)
         for name, place in environment_names().items()
-        if (value := environment.get(name)) and not _is_service_link(name, value)
+        if place[0] not in unread
+        and (value := environment.get(name))
+        and not _is_service_link(name, value)
     }
     for secret in _secret_places():  # in either way, the environment wins
         if secret in given or _file_of(secret) in given:

@@ -66,7 +66,8 @@ def test_reporter_posts_many_files_in_one_request(received, job):
     assert len(posts) <= 2
     entries = [entry for _, batch in posts for entry in batch]
     assert entries[:1] == [{"bank": "bank", "host": "example.org", "size": 3, "download_time": 0.5}]
-    assert entries[-1] == {"bank": "bank", "host": "example.org", "error": "stalled"}
+    failed = {"error": "stalled", "size": 0, "download_time": 0}
+    assert entries[-1] == {"bank": "bank", "host": "example.org", **failed}
     assert len(entries) == 51
 
 

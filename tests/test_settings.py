@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from biomaj_download.errors import ConfigError
-from biomaj_download.settings import Settings, environment_names, load_settings
+from biomaj_download.settings import Settings, environment_names, load_settings, rabbitmq_tls
 
 #: What BioMAJ's own configuration for Kubernetes has in one file for all services.
 SHARED_FILE = """
@@ -229,3 +229,24 @@ def test_the_host_is_known_by_its_setting_then_by_hostname_then_by_its_own_name(
     assert load("web: {hostname: file}", HOSTNAME="shell").hostname() == "file"
     assert load(HOSTNAME="shell").hostname() == "shell"
     assert load().hostname() == socket.gethostname()
+
+
+def test_the_clients_side_minds_nothing_but_what_it_reads(tmp_path):
+    """BioMAJ's other services have a file of the same name."""
+    path = tmp_path / "config.yml"
+    path.write_text(
+        "rabbitmq: {host: mq, ca_file: ca.pem}\n"
+        "redis: {password_file: not-there}\nweb: {of_the_daemon: 1}\nworker: {slots: many}\n"
+    )
+
+    told = rabbitmq_tls({"BIOMAJ_CONFIG": str(path)})
+
+    assert told["ca_file"] == Path("ca.pem")
+
+
+def test_the_clients_side_takes_tls_from_the_brokers_url(tmp_path):
+    (tmp_path / "url").write_text("amqps://me:secret@mq/biomaj")
+    path = tmp_path / "config.yml"
+    path.write_text(f"broker: {{url_file: {tmp_path / 'url'}}}\n")
+
+    assert rabbitmq_tls({"BIOMAJ_CONFIG": str(path)})["tls"] is True

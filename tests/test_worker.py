@@ -262,6 +262,29 @@ def test_worker_counts_an_old_clients_two_equal_messages_twice(
     assert store.progress("bank", session) == Progress(2, None)
 
 
+def test_worker_counts_two_equal_messages_that_are_no_requests_twice_and_each_once(
+    handle, broker, store, session, operation
+):
+    operation.download.remote_file.ClearField("files")
+    handle(delivery(operation))
+    handle(delivery(operation))
+    handle(delivery(operation, redelivered=True))
+
+    assert store.progress("bank", session) == Progress(2, 2)
+    assert [what for what, _ in broker.settled] == ["reject"] * 3
+
+
+def test_worker_puts_aside_what_is_no_request_of_a_session_that_is_gone(
+    handle, broker, store, session, operation
+):
+    operation.download.remote_file.ClearField("files")
+    store.delete_session("bank", session)
+
+    handle(delivery(operation))
+
+    assert broker.settled[0][0] == "reject"
+
+
 def test_worker_skips_a_request_whose_session_is_gone(
     handle, broker, store, session, operation, tmp_path
 ):
@@ -595,21 +618,32 @@ def take_lease(store, session: str, target: Path) -> None:
     assert store.claim(Claim(message=message, breaks=holder)).answer is Answer.WANTED
 
 
-def test_a_disk_that_fails_once_at_the_end_holds_no_message_back(
-    handle, broker, store, session, operation, tmp_path, monkeypatch
+def test_a_name_that_the_disk_does_not_keep_is_a_failure_of_its_message_alone(
+    hand_over, broker, store, session, operation, tmp_path, monkeypatch
 ):
-    def failing(paths: object) -> None:
-        monkeypatch.undo()
-        raise PublishError("too many open files")
+    """Given back, it would come again and again as long as the disk fails."""
+    synced: list[Path] = []
+
+    def failing(paths: Sequence[Path]) -> None:
+        synced.extend(paths)
+        if tmp_path / "home" in paths:
+            raise PublishError("home: Input/output error")
 
     monkeypatch.setattr(recorder, "sync_directories", failing)
-    handle(delivery(operation, message_id="a"))
-    assert broker.settled == [("requeue", "")]
+    other = wire.Operation()
+    other.CopyFrom(operation)
+    other.download.local_dir = str(tmp_path / "other")
+    deliveries = [delivery(operation, message_id="a"), delivery(other, message_id="b")]
+    for one in deliveries:
+        hand_over(one)
+    for _ in poll(10):
+        if len(broker.settled) == len(deliveries):
+            break
 
-    handle(delivery(operation, message_id="a", redelivered=True))
-
-    assert broker.settled == [("requeue", ""), ("accept", "")]
-    assert store.progress("bank", session) == Progress(1, None)
+    assert broker.settled == [("accept", "")] * 2
+    assert store.progress("bank", session) == Progress(2, 1)
+    assert store.pop_errors("bank", session) == ["home: Input/output error"]
+    assert sorted(synced) == [tmp_path / "home", tmp_path / "other"]
 
 
 def test_what_is_no_message_is_settled_once_when_the_store_is_away_at_the_stop(

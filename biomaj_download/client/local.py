@@ -67,6 +67,7 @@ class LocalDownloads(Downloads):
                 self._cancel_flag.check(self._bank)
                 self._take_note()
         except Cancelled:
+            self._waiting.clear()  # before a thread that is ended takes the next one
             for cancellation in list(self._running):
                 cancellation.order(Why.UNWANTED)
             raise

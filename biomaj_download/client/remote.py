@@ -162,11 +162,12 @@ class RemoteDownloads(Downloads):
         )
 
     def _take_note(self, progress: Progress) -> None:
-        if not progress.is_open or (progress.done is None and self._done):
+        if not progress.is_open or (progress.done or 0) < self._done:
             raise ServiceError(
                 f"bank {self._bank}: expected session {self._open_session.id} with {self._done} or"
-                " more settled files, got none: the service has lost the session, or somebody"
-                " cleaned it (Redis without persistence loses all when it restarts)"
+                f" more settled files, got {progress.done or 'none'}: the service has lost the"
+                " session, or somebody cleaned it (Redis without persistence loses all when it"
+                " restarts)"
             )
         self._done = progress.done or 0
         if (progress.errors or 0) > self._errors:

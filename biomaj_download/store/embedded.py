@@ -1,7 +1,6 @@
 """Sessions in one SQLite file, for a service without a server; several processes may share it.
 
-After a power cut the last outcomes may be missing (see `sqlite_file`); their messages then come
-again.
+After a power cut the last changes may be missing (see `sqlite_file`), but no outcome.
 """
 
 from __future__ import annotations
@@ -77,8 +76,11 @@ class EmbeddedStore(Store):
             return steps.note_start(database, message)
 
     def settle_many(self, outcomes: Sequence[Outcome]) -> list[bool]:
-        """Store and count outcomes in one transaction."""
-        with self._file.transaction() as database:
+        """Store and count outcomes in one transaction.
+
+        It outlives a power cut: a queue on this host may keep the removal of their messages.
+        """
+        with self._file.transaction(survives_power_cut=True) as database:
             counted = [steps.settle(database, outcome) for outcome in outcomes]
         if any(counted):
             self._tell()

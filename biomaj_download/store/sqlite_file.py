@@ -1,7 +1,7 @@
 """One SQLite file: statements in, rows or changes out, its errors told as the store's.
 
-Write-ahead logging without a sync per transaction: what is stored outlives a killed process. After
-a power cut the last changes may be missing.
+Write-ahead logging: what is stored outlives a killed process. After a power cut the last changes
+may be missing, but for those that are synced.
 """
 
 from __future__ import annotations
@@ -47,9 +47,12 @@ class SqliteFile:
         return row or ()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, survives_power_cut: bool = False) -> Iterator[sqlite3.Connection]:
         """Change the file, wholly or, where an error comes out, not at all."""
         with self._mapped, self._lock:
+            self._database.execute(
+                f"PRAGMA synchronous={'FULL' if survives_power_cut else 'NORMAL'}"
+            )
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -71,7 +74,6 @@ def _opened(path: Path, schema: str) -> sqlite3.Connection:
     )
     try:
         _write_ahead(database)
-        database.execute("PRAGMA synchronous=NORMAL")
         database.execute("PRAGMA foreign_keys=ON")
         database.executescript(schema)
     except sqlite3.Error:

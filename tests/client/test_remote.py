@@ -329,3 +329,12 @@ def wait_until(is_so):
         if is_so():
             return
     raise AssertionError("it never came")
+
+
+def test_a_count_that_goes_back_ends_the_wait(downloads, submit):
+    """As Redis tells it that has come back from an older state of the disk."""
+    submit(3)
+    downloads._take_note(Progress(2, None))
+
+    with pytest.raises(ServiceError, match="with 2 or more settled files, got 1"):
+        downloads._take_note(Progress(1, None))

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,22 @@ def test_what_a_killed_process_stored_is_there(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nowhere"):
         EmbeddedStore(tmp_path / "nowhere" / "sessions.sqlite")
+
+
+def test_what_another_process_sees_of_a_file_that_is_opened_twice_here(tmp_path: Path) -> None:
+    """Closing any descriptor of a file ends all locks of a process on it (fcntl(2))."""
+    path = tmp_path / "sessions.sqlite"
+    count = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]);"
+        "print(database.execute('SELECT count(*) FROM session').fetchone()[0]); database.close()"
+    )
+
+    def counted() -> int:
+        told = subprocess.run([sys.executable, "-c", count, path], capture_output=True, check=True)
+        return int(told.stdout)
+
+    with closing(EmbeddedStore(path)) as store, closing(EmbeddedStore(path)):
+        store.create_session("bank")
+        assert counted() == 1
+        store.create_session("bank")
+        assert counted() == 2
