@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from operator import attrgetter
 
-from biomaj_download.download.filedict import FileDict
+from biomaj_download.download.filedict import FileDict, target_name
 from biomaj_download.errors import DownloadError, StoreError
 from biomaj_download.job import Job, Kind
 from biomaj_download.meter import Meter
@@ -207,7 +207,7 @@ class ActivityTeller(Teller):
         return RunningFile(
             bank=job.bank,
             session=job.session,
-            name=_text(meter.name or _name_of(job)),
+            name=_text(_shown(job, meter.name) or _name_of(job)),
             host=_host_of(job),
             protocol=job.protocol,
             attempt=max(meter.attempt, 1),
@@ -243,10 +243,12 @@ def _ended_files(
     """Return what is told of a job that ended: each file, or its one failure."""
     if error is None and job.kind is Kind.DOWNLOAD:
         for file in files:
-            yield _ended(job, str(file["name"]), file["size"] or 0, file["download_time"])
+            yield _ended(
+                job, _shown(job, _told_name(job, file)), file["size"] or 0, file["download_time"]
+            )
         return
     seconds = time.time() - run.begun_at
-    name = run.meter.name or _name_of(job)
+    name = _shown(job, run.meter.name) or _name_of(job)
     if error is None:
         yield _ended(job, name, 0, seconds)
     else:
@@ -292,7 +294,17 @@ def _host_of(job: Job) -> str:
 def _name_of(job: Job) -> str:
     if job.kind is Kind.LIST:
         return f"list {job.remote_dir}"
-    return job.files[0].name if job.files else job.remote_dir
+    return _shown(job, job.files[0].name) if job.files else job.remote_dir
+
+
+def _told_name(job: Job, file: FileDict) -> str:
+    """Return what a file is called: by its path, or, where that may be but a question, as here."""
+    return target_name(file) if job.protocol.startswith("directhttp") else str(file["name"])
+
+
+def _shown(job: Job, name: str) -> str:
+    """Return a file's name without the query that a web address ends with: it may be a secret."""
+    return name.partition("?")[0] if job.protocol.startswith("directhttp") else name
 
 
 def _text(text: str) -> str:

@@ -282,3 +282,12 @@ def test_serve_says_why_it_cannot_start(run, tmp_path):
 
     assert result.exit_code == 3
     assert "not started" in result.stderr
+
+
+def test_serve_ends_as_all_commands_do_where_a_setting_is_wrong(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("BIOMAJ_WORKER_SLOTS", "many")
+
+    result = run("serve", "--data", tmp_path / "data")
+
+    assert result.exit_code == 2
+    assert "BIOMAJ_WORKER_SLOTS" in result.stderr

@@ -285,3 +285,15 @@ def test_app_is_made_on_first_use_and_logs_as_configured():
     assert importlib.import_module("biomaj_download.wsgi").app is app
     with pytest.raises(AttributeError, match="nothing"):
         biomaj_download_web.nothing  # noqa: B018 - the look-up is the test
+
+
+def test_a_fault_of_ours_is_logged_where_biomaj_looks(store, monkeypatch, caplog):
+    app = create_app(Settings(), store=store)
+    monkeypatch.setattr(store, "progress", lambda *_: 1 / 0)
+
+    with caplog.at_level(logging.ERROR, logger="biomaj"):
+        answer = app.test_client().get("/api/download/status/download/bank/1")
+
+    assert answer.status_code == 500
+    assert [record.name for record in caplog.records] == ["biomaj.download.web"]
+    assert "ZeroDivisionError" in caplog.text

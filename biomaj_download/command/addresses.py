@@ -87,21 +87,21 @@ def _address(parts: SplitResult, port: int | None) -> Address:
         host=host,
         hostname=parts.hostname or "",
         port=port,
-        path=unquote(parts.path) or "/",
+        path=unquote(parts.path, errors="surrogateescape") or "/",
         raw_path=raw_path,
         credentials=credentials_at(parts.hostname, user) if parts.hostname else None,
     )
 
 
-def read_addresses(urls: Sequence[str]) -> list[Address]:
-    """Read addresses of files, each once.
+def read_addresses(urls: Sequence[str], *, of_directories: bool = False) -> list[Address]:
+    """Read addresses of files, or of directories, each once.
 
     Raises:
         OptionError: one is none, or of a directory; or one account would go to several hosts.
     """
     addresses = [read_address(url) for url in dict.fromkeys(urls)]
     for address in addresses:
-        if not address.name:
+        if not address.name and not of_directories:
             raise OptionError(
                 f"{address.url}: expected the address of a file, got that of a directory:"
                 f" biomaj-download sync {address.url} -d DIR"

@@ -37,9 +37,9 @@ def bring(
 
 
 def _bring(fetching: Fetching | Hands, teller: Teller, stop: Stop) -> None:
+    fetching.start()  # first: what has begun can be stopped, whoever cannot be told
     teller.begin(fetching.fetches)
     tally = _Tally(fetching, teller)
-    fetching.start()
     is_stopping = False
     while fetching.is_at_work():
         time.sleep(_LOOK_SECONDS)

@@ -132,8 +132,9 @@ def _found(name: str, look: Callable[[], str], remedy: str = "") -> Finding:
 def _disk(directory: Path, settings: Settings) -> str:
     """Say how much room there is, where a file can be written."""
     place = directory.absolute()
-    while not place.exists():  # it is made when it is needed
-        place = place.parent
+    with on_disk(directory):
+        while not place.exists():  # it is made when it is needed
+            place = place.parent
     with on_disk(place), tempfile.TemporaryFile(dir=place):
         disk = os.statvfs(place)
     free_bytes = disk.f_bavail * disk.f_frsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from biomaj_download.errors import (
     MissingLibrary,
     OptionError,
     ServiceError,
+    ServiceRefused,
     StoreError,
 )
 from biomaj_download.exit_codes import BY_SIGNAL, SOME_FAILED, UNREACHABLE, USAGE
@@ -38,6 +40,19 @@ EXIT_CODES = (
 )
 #: Files worked on at once: more than connections, as some are verified while others come.
 SLOTS = 16
+
+
+class _Directory(click.Path):
+    """The path of a directory; an empty one would be the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value).strip():
+            self.fail("expected a directory, got nothing", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DIRECTORY = _Directory(file_okay=False, path_type=Path)
 MOST_CONNECTIONS = 64
 
 
@@ -52,7 +67,7 @@ quiet_option = click.option("-q", "--quiet", "is_quiet", is_flag=True, help="Tel
 directory_option = click.option(
     "-d",
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     default=Path(),
     help="Where the files go (default: here).",
 )
@@ -117,13 +132,16 @@ def failure_told(*, as_json: bool = False) -> Iterator[None]:
     except Interrupted as error:
         click.echo(str(error), err=True)
         sys.exit(BY_SIGNAL + error.number)
+    except KeyboardInterrupt:
+        click.echo("ended by SIGINT", err=True)
+        sys.exit(BY_SIGNAL + signal.SIGINT)
 
 
 def exit_code_of(error: DownloadError) -> int:
     """Return what a command ends with that ended by an error."""
     if isinstance(error, OptionError | ConfigError):
         return USAGE
-    if isinstance(error, ConnectFailed | BrokerError | StoreError | ServiceError):
+    if isinstance(error, ConnectFailed | BrokerError | StoreError | ServiceError | ServiceRefused):
         return UNREACHABLE
     return SOME_FAILED
 

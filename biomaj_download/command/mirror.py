@@ -13,6 +13,7 @@ from pathlib import Path
 
 from biomaj_download.command.record import RECORD_NAME, Entry
 from biomaj_download.download.matching import match_files
+from biomaj_download.errors import UnsafePath
 from biomaj_download.job import Listing, RemoteFile
 from biomaj_download.publish import SafePath, final_path
 
@@ -44,8 +45,11 @@ def plan_mirror(
     *,
     source: str,
     release: Path | None = None,
+    release_record: Mapping[str, Entry] | None = None,
 ) -> Plan:
     """Return what is to be brought; `release`: where the same files may lie already.
+
+    `release_record`: what a sync wrote down there.
 
     Raises:
         UnsafePath: a name of the listing would leave the directory.
@@ -55,17 +59,19 @@ def plan_mirror(
         path = final_path(directory, file.name)
         name = path.relative_to(directory).as_posix()
         entry = record.get(name)
-        why = _difference(file, path, entry if entry and entry.source == source else None)
+        entry = entry if entry and entry.source == source else None
+        why = _difference(file, path, entry, source)
         if why is None:
             plan.unchanged[name] = file
             continue
         wanted = Wanted(file=file, name=name, path=path, why=why)
-        is_known = release is not None and _difference(file, release / name, None) is None
+        known = (release_record or {}).get(name)
+        is_known = release is not None and _difference(file, release / name, known, source) is None
         (plan.copy if is_known else plan.fetch).append(wanted)
     return plan
 
 
-def _difference(file: RemoteFile, path: Path, entry: Entry | None) -> str | None:
+def _difference(file: RemoteFile, path: Path, entry: Entry | None, source: str) -> str | None:
     """Return why a file here is not the one that the server lists; None: it is."""
     try:
         status = path.stat()
@@ -74,7 +80,7 @@ def _difference(file: RemoteFile, path: Path, entry: Entry | None) -> str | None
     is_exact = file.size_bytes is not None and file.size_is_exact
     if is_exact and status.st_size != file.size_bytes:
         return f"size {status.st_size} here, {file.size_bytes} there"
-    if not is_exact and not _is_as_recorded(file, entry, status.st_size):
+    if not is_exact and not _is_as_recorded(file, entry, source, status.st_size):
         return "size not told"
     day_here = date.fromtimestamp(status.st_mtime)
     if file.day is not None and day_here != file.day:
@@ -86,11 +92,11 @@ def _difference(file: RemoteFile, path: Path, entry: Entry | None) -> str | None
     return None
 
 
-def _is_as_recorded(file: RemoteFile, entry: Entry | None, bytes_here: int) -> bool:
+def _is_as_recorded(file: RemoteFile, entry: Entry | None, source: str, bytes_here: int) -> bool:
     """Say whether a server that tells no exact size says what it said when the file came."""
     if entry is None or entry.bytes_here != bytes_here:
         return False
-    return Entry.of(file, entry.source, bytes_here) == entry
+    return Entry.of(file, source, bytes_here) == entry
 
 
 def find_strangers(
@@ -101,16 +107,15 @@ def find_strangers(
     *,
     source: str,
 ) -> list[str]:
-    """Return the files of the directory that the source does not list any more.
+    """Return the files of the directory that the patterns take and the source lists no more.
 
-    Ours are those that an earlier sync brought from this source, and those that the patterns take,
-    unless a sync brought them from elsewhere. Links to directories are not entered, and hidden
+    What a sync brought from elsewhere is not ours. Links to directories are not entered, and hidden
     parts are left alone.
     """
     listed = {wanted.name for wanted in (*plan.fetch, *plan.copy)} | plan.unchanged.keys()
     matched = match_files(patterns, _entries(directory, ""), lambda d: _entries(directory, d))
-    ours = {file.name.lstrip("/") for file in matched if file.name.lstrip("/") not in record}
-    ours |= {name for name, entry in record.items() if entry.source == source}
+    names = {file.name.lstrip("/") for file in matched}
+    ours = {name for name in names if name not in record or record[name].source == source}
     return sorted(name for name in ours - listed if _is_really_below(directory, name))
 
 
@@ -121,9 +126,16 @@ def _entries(directory: Path, below: str) -> Listing:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 directories.append(RemoteFile(name=entry.name))
-            elif not _is_hidden_state(entry.name):
+            elif not _is_hidden_state(entry.name) and not _leads_to_a_directory(entry):
                 files.append(RemoteFile(name=entry.name))
     return Listing(files=tuple(files), directories=tuple(directories))
+
+
+def _leads_to_a_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other
+        return False
 
 
 def _is_hidden_state(name: str) -> bool:
@@ -133,8 +145,11 @@ def _is_hidden_state(name: str) -> bool:
 
 
 def _is_really_below(directory: Path, name: str) -> bool:
-    """Say whether a file is there, and no link leads to it from the directory."""
-    path = final_path(directory, name)
+    """Say whether a file is there that we can have brought, and no link leads to it."""
+    try:
+        path = final_path(directory, name)
+    except UnsafePath:
+        return False
     parents = [parent for parent in path.parents if directory in parent.parents]
     return os.path.lexists(path) and not any(parent.is_symlink() for parent in parents)
 

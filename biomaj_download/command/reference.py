@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import defaultdict
-from shutil import which
 from typing import Any
 
 import click
-import pycurl
 
 from biomaj_download.command.addresses import SCHEMES
 from biomaj_download.command.doors import example, failure_told, json_option
@@ -97,16 +95,6 @@ def _scheme(protocol: str) -> str:
 def lack(protocol: str) -> str | None:
     """Return what this host lacks for a protocol, and how to get it; None: nothing."""
     try:
-        downloader_class(protocol)
+        return downloader_class(protocol).lack(protocol)
     except MissingLibrary as error:
         return str(error)
-    if protocol == "rsync":
-        return None if which("rsync") else "needs the program rsync: apt-get install rsync"
-    if protocol in ("irods", "local"):
-        return None
-    scheme = protocol.removeprefix("direct")
-    return (
-        None
-        if scheme in pycurl.version_info()[8]
-        else f"this libcurl speaks no {scheme}: pip install pycurl"
-    )

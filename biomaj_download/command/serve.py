@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from biomaj_download.command.doors import example
+from biomaj_download.command.doors import example, failure_told
 from biomaj_download.errors import DownloadError
 from biomaj_download.exit_codes import UNREACHABLE
 from biomaj_download.notify import Notifier
@@ -30,8 +30,10 @@ from biomaj_download.signals import obey_stop_signals
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True)
 def serve(data: Path, host: str, port: int) -> None:
     """Run the whole service in one process: no server to install."""
+    with failure_told():
+        settings = load_settings()
     try:
-        service = EmbeddedService(load_settings(), data, host=host, port=port)
+        service = EmbeddedService(settings, data, host=host, port=port)
     except (DownloadError, OSError) as error:
         known = {
             errno.EADDRINUSE: f"port {port} of {host} is taken; choose another one (--port), or end"

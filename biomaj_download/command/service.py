@@ -14,7 +14,7 @@ import requests
 
 from biomaj_download.bearer import BearerSession
 from biomaj_download.client.session import ANSWER_SECONDS, CONNECT_SECONDS
-from biomaj_download.errors import AccessDenied, OptionError, ServiceError
+from biomaj_download.errors import OptionError, ServiceError, ServiceRefused
 from biomaj_download.message import downmessage_pb2 as wire
 
 Facts = Mapping[str, Any]
@@ -30,7 +30,7 @@ class Service:
 
     Raises:
         ServiceError: from any method, when it cannot be reached or answers otherwise.
-        AccessDenied: it wants a token, or another one.
+        ServiceRefused: it wants a token, or another one.
         OptionError: it has no such session.
     """
 
@@ -137,7 +137,7 @@ class NoSuchRoute(ServiceError):
 def _refusal(place: str, route: str, response: requests.Response) -> Exception:
     """Return the error that an answer means."""
     if response.status_code in (401, 403):
-        return AccessDenied(
+        return ServiceRefused(
             f"{place}: {_detail(response)}; give the token in BIOMAJ_WEB_TOKEN or web.token"
         )
     if response.status_code in (404, 405):

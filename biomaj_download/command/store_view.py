@@ -88,6 +88,7 @@ class StoreView:
 
     def cancel(self, bank: str, session: str) -> None:
         """End a session: what runs ends within seconds, what waits never begins."""
+        self.session(bank, session)  # an error where there is none
         store = open_store(self._settings)
         try:
             store.delete_session(bank, session)

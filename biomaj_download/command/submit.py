@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -12,18 +14,24 @@ from biomaj_download.client.operations import operations_of
 from biomaj_download.command.addresses import (
     Address,
     file_downloader,
-    read_address,
+    read_addresses,
     tree_downloader,
 )
-from biomaj_download.command.doors import example, failure_told, json_option, options_option
+from biomaj_download.command.doors import (
+    DIRECTORY,
+    example,
+    failure_told,
+    json_option,
+    options_option,
+)
 from biomaj_download.command.place import token_of, url_of, url_option
 from biomaj_download.command.service import Service
 from biomaj_download.command.sync import find_files
-from biomaj_download.command.watching import Watching
+from biomaj_download.command.watching import LOOK_SECONDS, Watching
 from biomaj_download.command.words import files_text
-from biomaj_download.download.filedict import dict_of
+from biomaj_download.download.filedict import dict_of, target_name
 from biomaj_download.download.interface import DownloadInterface
-from biomaj_download.errors import NoMatch
+from biomaj_download.errors import DownloadError, NoMatch, OptionError
 from biomaj_download.exit_codes import BY_SIGNAL
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.settings import load_settings
@@ -37,7 +45,7 @@ from biomaj_download.settings import load_settings
 @click.option(
     "-d",
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     required=True,
     help="Where the files go, on the hosts of the service.",
 )
@@ -71,17 +79,26 @@ def submit(
     with failure_told():
         settings = load_settings(secrets_of=["transfer", "web"])
         service = Service(url_of(url, settings), token_of(settings))
-        downloaders = [_downloader(read_address(each), patterns, options) for each in urls]
+        addresses = read_addresses(urls, of_directories=bool(patterns))
+        downloaders = [_downloader(each, patterns, options) for each in addresses]
+        _check_names(downloaders)
         session = service.open_session(bank)
-        number = service.submit(_operations(downloaders, bank, session, directory))
-        service.expect(bank, session, number)
+        try:
+            number = service.submit(_operations(downloaders, bank, session, directory))
+            service.expect(bank, session, number)
+        except BaseException:
+            with suppress(DownloadError):
+                service.cancel(bank, session)
+            raise
         click.echo(f"submitted {files_text(number)}: {bank}/{session}", err=as_json)
         code = 0
         if not is_detached:
             watching = Watching(service, bank, session, as_json=as_json, expected=number)
             code = watching.run()
             if code < BY_SIGNAL:
-                service.cancel(bank, session)  # all is told: nobody will ask for it any more
+                time.sleep(2 * LOOK_SECONDS)  # others who watch see the end, too
+                with suppress(OptionError):  # closed already, by somebody else
+                    service.cancel(bank, session)  # all is told: nobody will ask for it any more
         service.close()
     sys.exit(code)
 
@@ -98,6 +115,20 @@ def _downloader(
         raise NoMatch(f"{address.url}: no file matches {', '.join(map(repr, patterns))}")
     downloader.set_files_to_download([dict_of(file) for file in files])
     return downloader
+
+
+def _check_names(downloaders: Sequence[DownloadInterface]) -> None:
+    """See that no two files end in one.
+
+    Raises:
+        OptionError: two do.
+    """
+    names: set[str] = set()
+    for file in (file for downloader in downloaders for file in downloader.files_to_download):
+        name = target_name(file).lstrip("/")
+        if name in names:
+            raise OptionError(f"{name}: expected a file name of its own, two addresses have it")
+        names.add(name)
 
 
 def _operations(

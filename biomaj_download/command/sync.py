@@ -15,9 +15,10 @@ from time import monotonic
 import click
 
 from biomaj_download.command.addresses import Address, read_address, tree_downloader
-from biomaj_download.command.attending import attend
+from biomaj_download.command.attending import attend, stop_signals
 from biomaj_download.command.bringing import bring
 from biomaj_download.command.doors import (
+    DIRECTORY,
     SLOTS,
     connections_option,
     example,
@@ -79,7 +80,7 @@ exclude_option = click.option(
 @click.option(
     "-d",
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     required=True,
     help="The directory that is made like the server's.",
 )
@@ -95,8 +96,8 @@ exclude_option = click.option(
     "--delete",
     "may_delete",
     is_flag=True,
-    help="Remove files that the server does not list any more: those of an earlier sync from this"
-    " URL, and those that --match takes. Nothing is removed if anything failed.",
+    help="Remove files that --match takes and the server does not list any more, but those that a"
+    " sync brought from another URL. Nothing is removed if anything failed.",
 )
 @click.option("-n", "--dry-run", "is_rehearsal", is_flag=True, help="Only tell what would be done.")
 @connections_option
@@ -129,14 +130,15 @@ def sync(
         teller = choose_teller(as_json=as_json, is_quiet=is_quiet)
         files = _listed(address, patterns, expressions, options, may_delete=may_delete)
         directory = directory.absolute()
-        mirror = _Mirror(directory, address, options, settings, teller)
         if is_rehearsal:
+            mirror = _Mirror(directory, address, options, settings, teller)
             plan = mirror.plan(files, patterns, expressions, release, may_delete=may_delete)
             _rehearse(plan, teller, directory)
             return
         with on_disk(directory):
             directory.mkdir(parents=True, exist_ok=True)
         with _alone_in(directory):
+            mirror = _Mirror(directory, address, options, settings, teller)
             plan = mirror.plan(files, patterns, expressions, release, may_delete=may_delete)
             code = mirror.make(plan, release, slots=max(SLOTS, connections or 0))
     sys.exit(code)
@@ -193,7 +195,7 @@ def find_files(
 
 def _is_excluded(name: str, excluded: Sequence[re.Pattern[str]]) -> bool:
     """Say whether a file is left out; a server's file must not take the place of our record."""
-    return name == RECORD_NAME or any(expression.search(name) for expression in excluded)
+    return name.startswith(RECORD_NAME) or any(expression.search(name) for expression in excluded)
 
 
 @contextmanager
@@ -246,7 +248,14 @@ class _Mirror:
     ) -> Plan:
         """Return what is to be done."""
         source = self._address.url
-        plan = plan_mirror(files, self._directory, self._record, source=source, release=release)
+        plan = plan_mirror(
+            files,
+            self._directory,
+            self._record,
+            source=source,
+            release=release,
+            release_record=_record_of(release),
+        )
         if may_delete and self._directory.is_dir():
             with on_disk(self._directory):
                 strangers = find_strangers(
@@ -266,11 +275,15 @@ class _Mirror:
                 if release is not None
             ),
         ]
-        try:
-            number = bring(fetches, self._teller, self._settings, slots=slots) if fetches else None
-        finally:
-            self._note(plan, fetches)
-        besides = self._deleted(plan, fetches)
+        with stop_signals() as stop:  # once it has begun, what came is written down, too
+            try:
+                number = (
+                    bring(fetches, self._teller, self._settings, slots=slots) if fetches else None
+                )
+            finally:
+                self._note(plan, fetches)
+            number = number or stop.number
+            besides = [] if number else self._deleted(plan, fetches)
         if plan.unchanged:
             besides.insert(0, f"{files_text(len(plan.unchanged))} unchanged")
         return sum_up(
@@ -328,6 +341,14 @@ class _Mirror:
                 bytes_here = sizes[name] if name in sizes else path.stat().st_size
             self._record[name] = Entry.of(file, self._address.url, bytes_here)
         write_record(self._directory, self._record)
+
+
+def _record_of(release: Path | None) -> dict[str, Entry]:
+    """Return what is written down in a release; one that is not of ours counts for nothing."""
+    try:
+        return {} if release is None else read_record(release)
+    except ConfigError:
+        return {}
 
 
 def _open_copy(release: Path | None, wanted: Wanted) -> DownloadInterface:

@@ -20,7 +20,7 @@ from biomaj_download.command.session_lines import failed_line, running_lines, se
 from biomaj_download.errors import OptionError, ServiceError, StoreError
 from biomaj_download.exit_codes import BY_SIGNAL, SOME_FAILED
 
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 #: Where there is no terminal, what changed is told so often.
 _LINE_SECONDS = 10.0
 _TURN_SECONDS = 0.1
@@ -82,7 +82,12 @@ class Watching:
             again = f"biomaj-download watch {self._bank} {self._session}"
             click.echo(f"the session goes on: {again}", err=True)
             return BY_SIGNAL + stop.number
-        return self._tell_end(facts)
+        code = self._tell_end(facts)
+        expected = facts.get("expected")
+        if expected is not None and facts["done"] + facts["failed"] < expected:
+            click.echo("the session was closed before all of it had ended", err=True)
+            return SOME_FAILED
+        return code
 
     def _look(self, before: Facts) -> Facts | None:
         """Return what the service tells; what it told, while it is away; None: all is over."""
@@ -135,6 +140,6 @@ class Watching:
 
 def _pause(stop: Stop) -> None:
     """Wait for the next look, but not longer than somebody waits for us."""
-    end = monotonic() + _LOOK_SECONDS
+    end = monotonic() + LOOK_SECONDS
     while monotonic() < end and not stop.is_wanted():
         time.sleep(_TURN_SECONDS)

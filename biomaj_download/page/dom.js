@@ -34,18 +34,22 @@ export function fromTemplate(id) {
 /**
  * Make the children of `list` those of `items`, in their order.
  * A row lives as long as its key is there: `make` is called once for it, `update` each time.
+ * Items of one key have a row each.
  */
 export function setRows(list, items, { key, make, update }) {
-  const old = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  const old = new Map();
+  for (const row of list.children) {
+    if (!old.has(row.dataset.key)) old.set(row.dataset.key, []);
+    old.get(row.dataset.key).push(row);
+  }
   const rows = items.map((item) => {
     const name = key(item);
-    const row = old.get(name) ?? make(item);
-    old.delete(name);
+    const row = old.get(name)?.shift() ?? make(item);
     row.dataset.key = name;
     update(row, item);
     return row;
   });
-  for (const row of old.values()) row.remove();
+  for (const row of [...old.values()].flat()) row.remove();
   rows.forEach((row, index) => {
     if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
   });

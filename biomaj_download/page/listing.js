@@ -17,6 +17,7 @@ export class Listing {
     this.ask = ask;
     this.nothing = nothing;
     this.onRefusal = onRefusal;
+    this.asked = 0;
     this.search = section.querySelector('input[type="search"]');
     this.pager = section.querySelector(".pager");
     const { newer, place, older } = fillPager(this.pager, {
@@ -42,7 +43,7 @@ export class Listing {
   /** Show nothing, and wait for the first page. */
   clear() {
     this.search.value = "";
-    this.asked = 0;
+    this.asked += 1; // what is on its way is of no use any more
     this.before = [];
     this.offset = 0;
     setRows(part(this.section, "rows"), [], endedRow);

@@ -30,7 +30,10 @@ export class Overview {
         return { files: errors, ...rest };
       },
       nothing: () => "Nothing failed in the sessions that are open.",
-      onRefusal: (refusal) => tellRefusal(`Errors cannot be read now: ${refusal.message}`),
+      onRefusal: (refusal) => {
+        this.errorMark = ""; // ask again at the next turn
+        tellRefusal(`Errors cannot be read now: ${refusal.message}`);
+      },
     });
     this.sessionOffset = 0;
     this.askOlder = seldom(() => this.showOlder(), ASK_MILLISECONDS);

@@ -21,6 +21,7 @@ export class SessionView {
         get(route([...this.words(), "files"], { state: this.state, q, offset, limit })),
       nothing: () => "No file has ended yet.",
       onRefusal: (refusal) => {
+        this.mark = ""; // ask again at the next turn
         if (refusal.status !== 404) tellRefusal(`Files cannot be read now: ${refusal.message}`);
       },
     });

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from biomaj_download.broker.depth import DepthGauge
+from biomaj_download.errors import StoreError
 from biomaj_download.rest.shapes import (
     Overview,
     QueueState,
@@ -56,13 +57,19 @@ class Monitor:
         self._lock = threading.Lock()
         self._made_at = -FRESH_SECONDS
         self._overview = Told("", "")
+        self._failure: str | None = None
 
     def overview(self) -> Told:
         """Return an overview of a moment ago."""
         with self._lock:
             if time.monotonic() - self._made_at >= FRESH_SECONDS:
-                self._overview = _told(self._look(), _OF_THE_MOMENT)
+                try:
+                    self._overview, self._failure = _told(self._look(), _OF_THE_MOMENT), None
+                except StoreError as error:  # those that wait need not each wait for the store
+                    self._failure = str(error)
                 self._made_at = time.monotonic()
+            if self._failure is not None:
+                raise StoreError(self._failure)
             return self._overview
 
     def session_told(self, bank: str, session: str) -> Told | None:

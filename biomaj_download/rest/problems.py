@@ -56,6 +56,7 @@ _STATUS_OF: Mapping[type[DownloadError], HTTPStatus] = {
 
 def register_problems(app: Flask) -> None:
     """Have every error of an application answered with problem details."""
+    app.logger = log  # Flask writes there what nobody has expected
     app.register_error_handler(DownloadError, _failed)
     app.register_error_handler(ValidationError, _not_valid)
     app.register_error_handler(HTTPException, _refused)

@@ -227,3 +227,51 @@ def test_a_short_id_is_refused(run, half_done, tmp_path):
 
     assert result.exit_code == 2
     assert "at least 4 letters" in result.stderr
+
+
+def test_submit_takes_no_two_files_of_one_name(run, service, url, tmp_path):
+    result = run("submit", "bank", f"{url}a.dat", f"{url}sub/a.dat", "-d", tmp_path)
+
+    assert result.exit_code == 2
+    assert "a.dat: expected a file name of its own" in result.stderr
+
+
+def test_submit_tells_no_account_to_two_hosts(run, service, monkeypatch, tmp_path):
+    monkeypatch.setenv("BIOMAJ_DOWNLOAD_CREDENTIALS", "me:secret")
+
+    result = run("submit", "bank", "ftp://one.example/a", "ftp://two.example/b", "-d", tmp_path)
+
+    assert result.exit_code == 2
+    assert "expected addresses of one host" in result.stderr
+
+
+def test_watch_says_when_somebody_else_has_closed_the_session(
+    on_terminal, run, service, halting, tmp_path
+):
+    submitted = run("submit", "bank", halting, "-d", tmp_path / "home", "--detach", *ONCE)
+    session = session_in(submitted.output)
+    watching = subprocess.Popen([*COMMAND, "watch", "bank", session], stderr=subprocess.PIPE)
+    time.sleep(3)
+
+    run("cancel", "bank", session, "--yes")
+
+    _, told = watching.communicate(timeout=30)
+    assert watching.returncode == 1
+    assert b"closed before all of it had ended" in told
+
+
+def test_cancel_of_an_unknown_session_is_an_error(run, half_done, tmp_path):
+    result = run("cancel", "bank", "0" * 36, "--yes", *data(tmp_path))
+
+    assert result.exit_code == 2
+    assert "expected an open session, got none" in result.stderr
+
+
+def test_a_service_that_wants_a_token_is_not_a_file_that_failed(run, faulty_http, monkeypatch):
+    faulty_http.add("/api/download/overview", Answer(status=401))
+    monkeypatch.setenv("BIOMAJ_DOWNLOAD_URL", faulty_http.url)
+
+    result = run("status")
+
+    assert result.exit_code == 3
+    assert "BIOMAJ_WEB_TOKEN" in result.stderr

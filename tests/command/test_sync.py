@@ -236,3 +236,57 @@ def test_a_record_that_is_none_of_ours_is_named(run, tree, url, tmp_path):
 
     assert result.exit_code == 2
     assert "expected the record of an earlier sync" in result.stderr
+
+
+def test_delete_leaves_what_another_match_brought(run, tree, url, tmp_path):
+    run("sync", url, "-d", tmp_path, "--match", r"a\.dat$")
+
+    result = run("sync", url, "-d", tmp_path, "--match", r"^sub/b\.dat$", "--delete")
+
+    assert result.exit_code == 0, result.output
+    assert files_of(tmp_path) == {"a.dat", "sub/b.dat"}
+
+
+def test_delete_leaves_a_link_to_a_directory_that_files_lie_behind(run, tree, url, tmp_path):
+    db, elsewhere = tmp_path / "db", tmp_path / "elsewhere"
+    run("sync", url, "-d", db)
+    (db / "sub").rename(elsewhere)
+    (db / "sub").symlink_to(elsewhere)
+
+    result = run("sync", url, "-d", db, "--delete", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert (db / "sub").is_symlink()
+    assert (db / "sub/b.dat").exists()
+
+
+def test_delete_bears_a_name_that_no_server_can_have(run, tree, url, tmp_path):
+    (tmp_path / "x\ny").write_bytes(b"mine")
+
+    result = run("sync", url, "-d", tmp_path, "--delete")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "x\ny").exists()
+
+
+@pytest.mark.parametrize("command", ["sync", "get", "submit"])
+def test_no_directory_is_not_the_current_one(run, url, command):
+    words = ("bank", f"{url}a.dat") if command == "submit" else (f"{url}a.dat",)
+
+    result = run(command, *words, "-d", "")
+
+    assert result.exit_code == 2
+    assert "expected a directory, got nothing" in result.stderr
+
+
+def test_sync_does_not_copy_what_the_last_release_has_of_another_hour(run, tree, tmp_path):
+    url = tree.as_uri()  # which tells more than the day
+    run("sync", url, "-d", tmp_path / "old")
+    os.utime(tree / "a.dat", (1_700_000_000 + 3600,) * 2)
+    (tree / "a.dat").write_bytes(b"B" * 10)
+    os.utime(tree / "a.dat", (1_700_000_000 + 3600,) * 2)
+
+    result = run("sync", url, "-d", tmp_path / "new", "--from", tmp_path / "old")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "new/a.dat").read_bytes() == b"B" * 10

@@ -276,3 +276,23 @@ def test_nothing_comes_from_elsewhere(page, address):
     policy = requests.get(address, timeout=10).headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_two_files_of_one_name_have_a_row_each_and_leave_none_behind(page, address):
+    page.goto(address)
+
+    rows = page.evaluate(
+        """async (script) => {
+          const { setRows } = await import(script);
+          const list = document.createElement("ul");
+          const how = { key: () => "same", make: () => document.createElement("li"), update() {} };
+          const counts = [[1, 2], [1, 2], [1], []].map((items) => {
+            setRows(list, items, how);
+            return list.children.length;
+          });
+          return counts;
+        }""",
+        "./page/dom.js",
+    )
+
+    assert rows == [2, 2, 1, 0]
