@@ -50,7 +50,7 @@ sbom:  ## Write the bill of materials of what requirements.lock names: sbom.json
 check: lint types proto  ## Check what is installed already, before a commit
 	.venv/bin/pytest -q
 
-bench:  ## Measure side by side with 3.2.12, curl, aria2, lftp, rclone and wget2; takes half an hour
+bench:  ## Measure side by side with 3.2.12, curl, aria2, lftp, rclone and wget2; takes more than an hour
 	bin/install bench
 	.venv/bin/python -m benchmarks
 

@@ -53,7 +53,7 @@ def obeyed_by(protocols: list[str]) -> str:
 def errors_table() -> Iterator[str]:
     """Make a row for each error that a file can end with."""
     for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, DownloadError) and kind is not DownloadError:
+        if isinstance(kind, type) and issubclass(kind, DownloadError):
             yield f"| `{kind.code}` | {kind.__doc__} | {'yes' if kind.retryable else 'no'} |"
 
 

@@ -138,6 +138,7 @@ def test_commands_do_what_they_say(page, mirrors, tmp_path):
         if block.why is None:
             lines += [line[2:] for line in block.text.splitlines()]
     script = "\n".join(lines).replace("5000", port)
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     # A reader has the server's first line before him when he types the next command.
     waiting = f"until curl -sf http://127.0.0.1:{port}/readyz >/dev/null; do sleep 0.1; done"
     script = re.sub(r"&$", f"&\n{waiting}", script, flags=re.MULTILINE)
@@ -150,7 +151,6 @@ def test_commands_do_what_they_say(page, mirrors, tmp_path):
                 **os.environ,
                 "PATH": f"{TOOLS}:{os.environ['PATH']}",
                 "HOME": str(tmp_path),
-                "REPOSITORY": str(ROOT),
                 "BIOMAJ_DOWNLOAD_URL": f"http://127.0.0.1:{port}",
                 "BIOMAJ_STORAGE_RESERVE_BYTES": "0",
                 "BIOMAJ_TRANSFER_AUTHORITIES_FILE": str(mirrors.ca_file),
