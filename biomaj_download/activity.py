@@ -35,6 +35,7 @@ from biomaj_download.store.activity import (
     SessionKey,
 )
 from biomaj_download.store.base import Message
+from biomaj_download.text import readable
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.hosts import Host
 from biomaj_download.transfer.outcome import redact
@@ -309,7 +310,7 @@ def _shown(job: Job, name: str) -> str:
 
 def _text(text: str) -> str:
     """Return text that can be stored, and shown: a file name may be none, or hold an account."""
-    return redact(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return readable(redact(text))
 
 
 def _now() -> datetime:

@@ -26,6 +26,7 @@ from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.meter import Meter
 from biomaj_download.observer import Observer
 from biomaj_download.publish import SafePath, modification_time, publish
+from biomaj_download.text import readable
 from biomaj_download.transfer.partial import Part, remove_part
 from biomaj_download.verify import Checks, tasks, verify
 
@@ -109,7 +110,7 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             raise
     log.info(
         "published name=%s size_bytes=%d seconds=%.3f",
-        path.name,
+        readable(path.name),
         transferred.size_bytes,
         time.monotonic() - started,
     )

@@ -16,6 +16,7 @@ from biomaj_download.content import check_content
 from biomaj_download.disk import on_disk
 from biomaj_download.errors import DigestMismatch, SizeMismatch, Truncated
 from biomaj_download.job import RemoteFile, Transferred
+from biomaj_download.text import readable
 from biomaj_download.transfer.digests import Hashing
 from biomaj_download.transfer.followers import Task
 from biomaj_download.transfer.partial import Part
@@ -79,7 +80,7 @@ def verify(
     if checks.archives and test is not None:
         with broken(part.path, name):
             part.outcome(test)
-    log.debug("verified name=%s size_bytes=%d", name, transferred.size_bytes)
+    log.debug("verified name=%s size_bytes=%d", readable(name), transferred.size_bytes)
 
 
 def _check_length(part: Part, transferred: Transferred, name: str) -> int:
@@ -108,7 +109,7 @@ def _compare_with_listing(
     if remote_file.size_is_exact and remote_file.size_bytes not in (None, 0, stored_bytes):
         log.debug(
             "size differs from the listing name=%s listed_bytes=%d received_bytes=%d",
-            name,
+            readable(name),
             remote_file.size_bytes,
             stored_bytes,
         )

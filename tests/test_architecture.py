@@ -20,7 +20,7 @@ PACKAGE = Path(biomaj_download.__file__).parent
 
 #: The rooms of each floor, from the ground up.
 FLOORS = (
-    ("__init__", "cores", "errors", "exit_codes", "job", "machine", "page", "permissions"),
+    ("__init__", "cores", "errors", "exit_codes", "job", "machine", "page", "permissions", "text"),
     (
         "archives",
         "beats",

@@ -20,6 +20,7 @@ from biomaj_download.job import HttpPatterns, Job, Kind, RemoteFile
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.message.survey import RECORD_BYTES, survey
 from biomaj_download.settings import MessageSettings
+from biomaj_download.text import readable
 
 _KINDS = {wire.Operation.LIST: Kind.LIST, wire.Operation.DOWNLOAD: Kind.DOWNLOAD}
 #: What a page of listings is read with where the bank sets nothing (the wire's own defaults).
@@ -270,7 +271,7 @@ def fill_file(message: Any, file: RemoteFile) -> None:
         ) from error
     metadata = message.metadata
     metadata.permissions = file.permissions
-    metadata.group = file.group.encode("utf-8", "backslashreplace").decode()
+    metadata.group = readable(file.group)
     metadata.size = file.size_bytes or 0
     metadata.format = file.format
     if file.hash is not None:

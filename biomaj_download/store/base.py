@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from biomaj_download.text import readable
+
 #: A lease that is not renewed for so long is free again.
 LEASE_SECONDS = 30
 
@@ -93,7 +95,7 @@ class Outcome:
         """Return the error as text that can be stored: a server's file name in it may be none."""
         if self.error is None:
             return None
-        return (self.error or "unknown error").encode("utf-8", "backslashreplace").decode("utf-8")
+        return readable(self.error or "unknown error")
 
 
 class Store(ABC):
