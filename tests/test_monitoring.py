@@ -143,7 +143,7 @@ def test_prometheus_has_the_figures_of_a_run_and_answers_all_that_the_dashboard_
             'biomaj_download_total{bank="well"}': FILES,
             'biomaj_download_total{bank="cut"}': 1,
             'biomaj_download_errors_total{bank="wrong"}': 1,
-            'biomaj_download_failures_total{class="digest-mismatch"}': 1,
+            'biomaj_download_failures_total{class="wrong-checksum"}': 1,
             "sum(biomaj_download_bytes_total)": FILES * 1000 + 3 * MEBIBYTE,
             "biomaj_download_duration_seconds_count": FILES + 1,
             "biomaj_download_in_progress": 0,

@@ -81,9 +81,10 @@ def contents_of(client: redis.Redis) -> str:
         b"zset": lambda key: client.zrange(key, 0, -1),
         b"stream": client.xrange,
     }
-    keys = list(client.scan_iter(f"{QUEUE}*"))
-    assert keys
-    return repr([(key, readers[client.type(key)](key)) for key in keys])
+    kinds = {key: client.type(key) for key in client.scan_iter(f"{QUEUE}*")}
+    assert kinds
+    there = {key: kind for key, kind in kinds.items() if kind != b"none"}  # others have run out
+    return repr([(key, readers[kind](key)) for key, kind in there.items()])
 
 
 def told_by(events: requests.Response) -> str:
