@@ -9,7 +9,7 @@ from pathlib import Path
 VENV = Path(__file__).parents[1] / ".venvs" / "biomaj-download-3.2.12"
 REQUIREMENTS = ("biomaj-download==3.2.12", "protobuf==3.20.3", "pika==0.13.0", "setuptools<81")
 #: What pika 0.13 looks for where Python had it before 3.10.
-_SITECUSTOMIZE = """\
+_OLD_NAMES = """\
 import collections
 import collections.abc
 
@@ -25,7 +25,9 @@ def python() -> str:
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         subprocess.run([program, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
         (site,) = (VENV / "lib").glob("python*/site-packages")
-        (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        (site / "old_names.py").write_text(_OLD_NAMES)
+        # Not sitecustomize: Debian's Python has one of its own, which is found first.
+        (site / "old_names.pth").write_text("import old_names\n")
         (VENV / "ready").touch()
     return str(program)
 
