@@ -35,7 +35,7 @@ from biomaj_download.store.activity import (
     SessionKey,
 )
 from biomaj_download.store.base import Message
-from biomaj_download.text import readable
+from biomaj_download.text import readable, without_account
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.hosts import Host
 from biomaj_download.transfer.outcome import redact
@@ -288,7 +288,7 @@ def _state(host: Host, consumer: str) -> HostState:
 
 def _host_of(job: Job) -> str:
     """Return a server as the engine names it, and never with an account."""
-    server = job.server.rpartition("@")[2]
+    server = without_account(job.server)
     return _text(f"{job.protocol.removeprefix('direct')}://{server.rpartition('://')[2]}")
 
 

@@ -142,9 +142,11 @@ class Admission:
 
     def _judge(self, tasks: Sequence[Task]) -> None:
         """Ask for what is of a session, and obey; let the rest through, to be put aside."""
-        asked = [task for task in tasks if _is_of_a_session(task)]
+        asked: list[Task] = []
         for task in tasks:
-            if not _is_of_a_session(task):
+            if _is_of_a_session(task):
+                asked.append(task)
+            else:
                 self._admit(task)
         if not asked:
             return

@@ -27,6 +27,7 @@ from biomaj_download import __version__
 from biomaj_download.errors import DigestMismatch, DownloadError
 from biomaj_download.job import Job
 from biomaj_download.observer import Observer
+from biomaj_download.text import without_account
 
 #: What names the folder where processes keep their counts; the second is the old name.
 MULTIPROCESS_DIRECTORIES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -121,7 +122,7 @@ class Metrics:
 
     def host_label(self, host: str | None) -> str:
         """Return what stands for a host, without what a careless site has put before it."""
-        return self._hosts.label((host or NO_HOST).rpartition("@")[2])
+        return self._hosts.label(without_account(host or NO_HOST))
 
     def collected(self) -> CollectorRegistry:
         """Return what is to be exposed: of all processes, where they share a folder."""

@@ -32,6 +32,7 @@ from biomaj_download.bearer import BearerSession
 from biomaj_download.errors import DownloadError
 from biomaj_download.job import Job
 from biomaj_download.observer import Observer
+from biomaj_download.text import without_account
 
 #: B3 ids are lower-case hexadecimal: https://github.com/openzipkin/b3-propagation
 _TRACE_ID = re.compile(r"(?:[0-9a-f]{16}|[0-9a-f]{32})")
@@ -100,7 +101,7 @@ class _Spans(Observer):
             "messaging.operation.name": "process",
             "messaging.operation.type": "process",
             "messaging.destination.name": self._queue,
-            "server.address": job.server.rpartition("@")[2],
+            "server.address": without_account(job.server),
             "biomaj.bank": job.bank,
             "biomaj.session": job.session,
             "biomaj.protocol": job.protocol,

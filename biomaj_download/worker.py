@@ -29,7 +29,7 @@ from biomaj_download.reporting import Reporter
 from biomaj_download.settings import MessageSettings, StorageSettings, WorkerSettings
 from biomaj_download.store.base import Message, Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
-from biomaj_download.transfer.outcome import server_name
+from biomaj_download.text import without_account
 from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.worker")
@@ -206,7 +206,7 @@ class Worker:
         except Cancelled as error:
             if downloader.cancellation.why is not Why.UNWANTED:
                 raise Stopped from error
-            return Result(error=Cancelled(f"{server_name(job.server)}: {error}"))
+            return Result(error=Cancelled(f"{without_account(job.server)}: {error}"))
         except DownloadError as error:
             log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
             return Result(error=error)

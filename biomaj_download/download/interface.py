@@ -39,8 +39,8 @@ from biomaj_download.errors import (
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.pipeline import bring_home, deliver
 from biomaj_download.publish import SafePath, final_path, noon, opened_place, sync_directories
+from biomaj_download.text import without_account
 from biomaj_download.transfer import shared
-from biomaj_download.transfer.outcome import server_name
 from biomaj_download.transfer.partial import Part
 from biomaj_download.verify import Checks
 
@@ -142,7 +142,7 @@ class DownloadInterface(Wishes):
         for file in self.completed(chosen):
             self._append_file_to_download(dated(dict_of(file)))
         if not submatch and not self.files_to_download:
-            place = server_name(self.server) or self.rootdir
+            place = without_account(self.server) or self.rootdir
             raise NoMatch(f"{place}: no file matches {list_of(patterns)}")
 
     def find(self, patterns: Sequence[str]) -> Sequence[RemoteFile]:

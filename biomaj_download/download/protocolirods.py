@@ -59,10 +59,10 @@ from biomaj_download.errors import (
     UntrustedPeer,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.text import without_account
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import checked_address
 from biomaj_download.transfer.easy import AUTHORITIES_FILE
-from biomaj_download.transfer.outcome import server_name
 from biomaj_download.transfer.partial import Part
 
 DEFAULT_PORT = 1247
@@ -140,7 +140,7 @@ class IRODSDownload(DownloadInterface):
             below = session.query(Collection.name).filter(Collection.parent_name == path)
             names = [row[Collection.name] for row in self._bounded(below)]
             if not files and not names and not session.collections.exists(path):
-                raise RemoteFileMissing(f"{server_name(self.server)}: no collection {path}")
+                raise RemoteFileMissing(f"{without_account(self.server)}: no collection {path}")
         return Listing(
             files=tuple(files.values()),
             directories=tuple(RemoteFile(name=name.rpartition("/")[2]) for name in names),
@@ -200,7 +200,7 @@ class IRODSDownload(DownloadInterface):
             )
             rows = _good_last(query.get_results())
         if not rows:
-            raise RemoteFileMissing(f"{server_name(self.server)}: no data object {path}")
+            raise RemoteFileMissing(f"{without_account(self.server)}: no data object {path}")
         return _Described(
             int(rows[-1][DataObject.size]),
             _instant(rows[-1][DataObject.modify_time]),

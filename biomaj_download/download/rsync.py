@@ -48,9 +48,10 @@ from biomaj_download.errors import (
     UntrustedPeer,
 )
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
+from biomaj_download.text import without_account
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.addresses import checked_address
-from biomaj_download.transfer.outcome import redact, server_name
+from biomaj_download.transfer.outcome import redact
 from biomaj_download.transfer.partial import Part
 from biomaj_download.transfer.proxies import DIRECT, configured_proxy
 
@@ -198,7 +199,7 @@ class RSYNCDownload(DownloadInterface):
         if not self.server.startswith("/"):
             raise OptionError(
                 f"rsync: expected a server, or the absolute path of a directory of this host, "
-                f"got {server_name(self.server)!r} and no directory on it"
+                f"got {without_account(self.server)!r} and no directory on it"
             )
         if self.local_roots:
             raise AccessDenied(
@@ -443,7 +444,7 @@ def _host_and_port(server: str) -> tuple[str, str]:
         name, port = server, ""
     if not _HOST.fullmatch(name):
         raise OptionError(
-            f"rsync: expected a server such as host or host:port, got {server_name(server)!r}"
+            f"rsync: expected a server such as host or host:port, got {without_account(server)!r}"
         )
     return name, port
 

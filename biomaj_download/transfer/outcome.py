@@ -83,11 +83,6 @@ def redact(text: str) -> str:
     return _USERINFO.sub("***@", text)
 
 
-def server_name(server: str) -> str:
-    """Return a server without the account that a careless site has put before it."""
-    return server.rpartition("@")[2]
-
-
 def redact_url(url: str) -> str:
     """Return a URL without user, password and query: all three may hold secrets."""
     try:
