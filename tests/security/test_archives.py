@@ -83,7 +83,7 @@ def test_a_bomb_is_refused_when_its_seconds_are_up(downloader, faulty_http, bomb
 
 
 def test_a_zip_of_members_that_overlap_is_refused(downloader, faulty_http, tmp_path):
-    faulty_http.add("/bomb.zip", Answer(body=overlapping(members=3)))
+    faulty_http.add("/bomb.zip", Answer(body=overlapping(members=100)))
     downloader.set_options({"check_uncompress_seconds": "1"})
     downloader.set_files_to_download(["bomb.zip"])
 
