@@ -147,10 +147,10 @@ class _ShortPart(Part):
         super().__init__(path)
         self._most_bytes = most_bytes
 
-    def place(self, chunk: bytes, offset: int) -> int:
-        """Put a chunk where it belongs."""
-        self.check(offset + len(chunk))
-        return super().place(chunk, offset)
+    def place_all(self, chunks: Sequence[bytes], offset: int) -> int:
+        """Put chunks where they belong."""
+        self.check(offset + sum(map(len, chunks)))
+        return super().place_all(chunks, offset)
 
     def write_at(self, chunk: bytes, offset: int) -> None:
         """Put a chunk where it belongs."""

@@ -200,14 +200,20 @@ class Handle:
         self._gathered_bytes = 0
         if not gathered or self.is_refused:
             return
-        body = gathered[0] if len(gathered) == 1 else b"".join(gathered)
-        self._mover.moved(len(body))
+        size_bytes = sum(map(len, gathered))
+        self._mover.moved(size_bytes)
         try:
-            taken_bytes = self._sink.write(body)
+            taken_bytes = self._give(gathered)
         except Exception as error:  # noqa: BLE001 - a sink is anybody's, and who asked gets it
             self.sink_error = error
             taken_bytes = 0
-        self.is_refused = taken_bytes is not None and taken_bytes < len(body)
+        self.is_refused = taken_bytes is not None and taken_bytes < size_bytes
+
+    def _give(self, chunks: list[bytes]) -> int | None:
+        if len(chunks) == 1:
+            return self._sink.write(chunks[0])
+        write_all: Callable[[list[bytes]], int] | None = getattr(self._sink, "write_all", None)
+        return write_all(chunks) if write_all else self._sink.write(b"".join(chunks))
 
     def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
         """Make a socket for an address that libcurl has found, unless it is denied."""

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -30,6 +30,9 @@ SUFFIX = ".part"
 _LOOK_SECONDS = 0.1
 #: A smaller file is hashed and tested when it is there, in a moment, rather than by threads.
 _FOLLOWED_FROM_BYTES = 4 * 1024 * 1024
+
+#: Chunks that the kernel takes in one call (IOV_MAX, writev(2)).
+_MOST_AT_ONCE = 1024
 
 #: A link under the name of a part would have us write elsewhere.
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -200,7 +203,11 @@ class Part:
         return self.place(chunk, self.written_bytes)
 
     def place(self, chunk: bytes, offset: int) -> int:
-        """Put a chunk where it belongs, all of it; return its length. By any thread.
+        """Put a chunk where it belongs, all of it; return its length. By any thread."""
+        return self.place_all((chunk,), offset)
+
+    def place_all(self, chunks: Sequence[bytes], offset: int) -> int:
+        """Put chunks, one after the other, where they belong; return their length. By any thread.
 
         Where several streams fill the file, what is behind a hole waits for it to be filled:
         `written_bytes` does not count it.
@@ -208,9 +215,13 @@ class Part:
         with self._lock:
             if self._keeper is not None and offset > self.written_bytes:
                 self._keeper.will_scatter()
-        written = os.pwrite(self._opened(), chunk, offset)
-        while written < len(chunk):  # the disk is nearly full: the next one says so
-            written += os.pwrite(self._opened(), chunk[written:], offset + written)
+        if len(chunks) > _MOST_AT_ONCE:
+            chunks = (b"".join(chunks),)
+        written = os.pwritev(self._opened(), chunks, offset)
+        size_bytes = sum(map(len, chunks))
+        while written < size_bytes:  # the disk is nearly full: the next one says so
+            rest = b"".join(chunks)[written:]
+            written += os.pwrite(self._opened(), rest, offset + written)
         with self._lock:
             self._placed(offset, written)
         return written

@@ -11,7 +11,11 @@ from biomaj_download.cancellation import Cancellation
 
 
 class Sink(Protocol):
-    """Where a body goes; `write` is called on the engine's thread and returns the bytes taken."""
+    """Where a body goes; `write` is called on the engine's thread and returns the bytes taken.
+
+    One that has a `write_all`, too, gets chunks that follow each other in a sequence, where it
+    would else get a copy of them in one.
+    """
 
     def write(self, chunk: bytes, /) -> int | None:
         """Take a chunk."""

@@ -8,6 +8,7 @@ REST).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -57,6 +58,10 @@ class Stream:
 
     def write(self, chunk: bytes, /) -> int:
         """Take a chunk; less than all of it ends the transfer."""
+        return self.write_all((chunk,))
+
+    def write_all(self, chunks: Sequence[bytes], /) -> int:
+        """Take chunks that follow each other; less than all of them ends the transfer."""
         if self.began_at is None:
             self.refusal = self._begin()
             self.began_at = time.monotonic()
@@ -65,11 +70,15 @@ class Stream:
         if self.refusal is not None or self.is_abandoned:
             return 0
         end = self.end
-        taken = chunk if end is None else chunk[: max(end - self.position, 0)]
-        self.position += self._part.place(taken, self.position) if taken else 0
+        came_bytes = sum(map(len, chunks))
+        room_bytes = came_bytes if end is None else max(end - self.position, 0)
+        if came_bytes > room_bytes:
+            chunks = (b"".join(chunks)[:room_bytes],)
+        taken_bytes = self._part.place_all(chunks, self.position) if room_bytes else 0
+        self.position += taken_bytes
         self._remember()
-        self.has_stopped = end is not None and (len(taken) < len(chunk) or self._stops_at(end))
-        return 0 if self.has_stopped else len(taken)
+        self.has_stopped = end is not None and (taken_bytes < came_bytes or self._stops_at(end))
+        return 0 if self.has_stopped else taken_bytes
 
     @property
     def is_at_its_end(self) -> bool:
@@ -145,12 +154,12 @@ class Continuation(Stream):
             return {pycurl.RESUME_FROM_LARGE: self._offset}
         return range_options(self._known, f"{self._offset}-")
 
-    def write(self, chunk: bytes, /) -> int:
-        """Take a chunk; less than all of it ends the transfer."""
-        taken = super().write(chunk)
+    def write_all(self, chunks: Sequence[bytes], /) -> int:
+        """Take chunks that follow each other; less than all of them ends the transfer."""
+        taken_bytes = super().write_all(chunks)
         if not self._part.is_kept and self._part.written_bytes >= FROM_BYTES:
             self._part.keep(self.answer.validators())
-        return taken
+        return taken_bytes
 
     def is_complete(self, error: TransferError) -> bool:
         """Say whether a server refused to send the rest because there is none."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -234,6 +235,48 @@ def test_a_sink_gets_what_a_turn_brought_at_once(engine, nginx):
     assert sum(chunks) == 8 * 1024 * 1024
     assert max(chunks) > 100_000
     assert max(chunks) < 1024 * 1024 + 16 * 1024 + 1
+
+
+@pytest.mark.parametrize("protocol", ["http", "ftp"])
+def test_a_sink_that_takes_many_chunks_gets_them_as_they_came(engine, protocol, nginx, ftp_server):
+    server = nginx if protocol == "http" else ftp_server
+    body = os.urandom(8 * 1024 * 1024)
+    (server.root / "large").write_bytes(body)
+
+    class Sink:
+        def __init__(self) -> None:
+            self.turns: list[list[bytes]] = []
+
+        def write(self, chunk: bytes) -> int:
+            return self.write_all([chunk])
+
+        def write_all(self, chunks: list[bytes]) -> int:
+            self.turns.append(chunks)
+            return sum(map(len, chunks))
+
+    sink = Sink()
+    engine.move(TransferRequest(url=f"{server.url}/large", sink=sink))
+
+    assert max(map(len, sink.turns)) > 1
+    assert b"".join(chunk for turn in sink.turns for chunk in turn) == body
+
+
+@pytest.mark.parametrize("protocol", ["http", "ftp"])
+def test_a_sink_that_takes_less_of_many_chunks_ends_its_transfer(
+    engine, protocol, nginx, ftp_server
+):
+    server = nginx if protocol == "http" else ftp_server
+    (server.root / "large").write_bytes(bytes(8 * 1024 * 1024))
+
+    class Sink:
+        def write(self, chunk: bytes) -> int:
+            return len(chunk)
+
+        def write_all(self, chunks: list[bytes]) -> int:
+            return sum(map(len, chunks)) - 1
+
+    with pytest.raises(PublishError, match="cannot be written"):
+        engine.move(TransferRequest(url=f"{server.url}/large", sink=Sink()))
 
 
 @pytest.mark.parametrize("protocol", ["http", "ftp"])

@@ -174,6 +174,35 @@ def test_a_part_is_removed_unless_another_writes_it(tmp_path):
     remove_part(tmp_path / "a")
 
 
+@pytest.mark.parametrize("number", [3, 3000])  # the kernel takes 1,024 at once
+def test_chunks_are_placed_one_after_the_other(tmp_path, number):
+    chunks = [bytes([i % 256]) * (i % 3 + 1) for i in range(number)]
+    part = Part(tmp_path / "a")
+    part.create()
+    part.write(b"head")
+
+    placed_bytes = part.place_all(chunks, 4)
+
+    whole = b"".join(chunks)
+    assert placed_bytes == len(whole)
+    assert part.written_bytes == 4 + len(whole)
+    assert part.read(10_000) == b"head" + whole
+    part.discard()
+
+
+def test_what_the_disk_did_not_take_at_once_is_placed_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        os, "pwritev", lambda file, chunks, at: os.pwrite(file, b"".join(chunks)[:5], at)
+    )
+    part = Part(tmp_path / "a")
+    part.create()
+
+    assert part.place_all([b"abc", b"def", b"ghi"], 0) == 9
+
+    assert part.read(100) == b"abcdefghi"
+    part.discard()
+
+
 VERSION = Validators(url="u", size_bytes=400, etag='"v1"')
 
 
