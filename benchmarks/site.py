@@ -33,7 +33,11 @@ _START_SECONDS = 30
 _SETTLE_SECONDS = 1
 #: How often memory is looked at: that takes the consumer's own time.
 _LOOK_SECONDS = 0.5
+#: How often progress is looked at: that takes the consumer's time, too, so a long run is looked at
+#: less often; each look is late by a hundredth of the run at most.
 _POLL_SECONDS = 0.005
+_POLL_SHARE = 0.01
+_MOST_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,7 @@ class _Watch:
     def until(self, files: int) -> Moment:
         """Wait until so many files are counted."""
         deadline = time.monotonic() + _GIVE_UP_SECONDS
-        looked_at = time.monotonic()
+        looked_at = started = time.monotonic()
         while (now := self._site.progress(self._session)) < files:
             codes = [consumer.poll() for consumer in self._consumers]
             if time.monotonic() > deadline or any(code is not None for code in codes):
@@ -265,7 +269,8 @@ class _Watch:
             if time.monotonic() > looked_at + _LOOK_SECONDS:
                 looked_at = time.monotonic()
                 self._peak_bytes = max(self._peak_bytes, self._memory_bytes())
-            time.sleep(_POLL_SECONDS)
+            share_seconds = _POLL_SHARE * (time.monotonic() - started)
+            time.sleep(min(max(_POLL_SECONDS, share_seconds), _MOST_POLL_SECONDS))
         return self.moment()
 
     def moment(self) -> Moment:
