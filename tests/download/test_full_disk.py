@@ -256,7 +256,7 @@ def test_a_quota_that_is_used_up_counts_as_a_full_disk(downloader, tmp_path, mon
     def fail(*_):
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr(os, "pwrite", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     folder = tmp_path / "local"
     with pytest.raises(DiskFull, match="Disk quota exceeded; remove files of this user"):
         downloader.download(str(folder))
