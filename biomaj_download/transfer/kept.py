@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -115,11 +116,10 @@ class Keeper:
         if self._written is not None and self._unnoted_bytes >= _NOTE_EVERY_BYTES:
             self._note(scattered=True)
         if self._unsynced_bytes >= _SYNC_EVERY_BYTES:
-            self._unsynced_bytes = 0
-            self._syncing = threading.Thread(
-                target=self._sync, args=(list(self._ranges),), daemon=True
-            )
-            self._syncing.start()
+            syncing = threading.Thread(target=self._sync, args=(list(self._ranges),), daemon=True)
+            with suppress(RuntimeError):  # no thread more for this user: a later chunk tries again
+                syncing.start()
+                self._unsynced_bytes, self._syncing = 0, syncing
 
     def close(self) -> None:
         """Wait for the thread."""
@@ -129,11 +129,13 @@ class Keeper:
     def close_noting(self) -> None:
         """Note all that is written, for a later attempt, and wait for the thread."""
         self.close()
-        if self._written is not None and self._unnoted_bytes and self._part_path.exists():
-            try:
+        if self._written is None or not self._unnoted_bytes:
+            return
+        try:
+            if self._part_path.exists():
                 self._note(scattered=True)
-            except OSError as error:  # the record of a little earlier stands
-                log.debug("part not noted path=%s error=%s", self._part_path, error)
+        except OSError as error:  # the record of a little earlier stands
+            log.debug("part not noted path=%s error=%s", self._part_path, error)
 
     def _sync(self, ranges: list[tuple[int, int]]) -> None:
         try:

@@ -328,14 +328,16 @@ class Part:
 
     def close(self) -> None:
         """Let go of the file; a later attempt may go on with what was kept."""
-        if self._keeper is not None:
-            self._keeper.close_noting()
-        self._stop_helpers()
-        self._ranges = Ranges()
-        self.written_bytes = 0
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        try:
+            if self._keeper is not None:
+                self._keeper.close_noting()
+            self._stop_helpers()
+        finally:  # with the descriptor goes the lock that others wait for
+            self._ranges = Ranges()
+            self.written_bytes = 0
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def _forget(self) -> None:
         """Remove the record: from now on, the name may be that of another one's part."""

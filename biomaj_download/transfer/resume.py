@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pycurl
 
-from biomaj_download.errors import BadStatus, TransferError
+from biomaj_download.errors import BadStatus, TransferError, Truncated
 from biomaj_download.transfer.answer import OK, PARTIAL, Answer
 from biomaj_download.transfer.kept import FROM_BYTES, Validators
 from biomaj_download.transfer.partial import Part
@@ -201,15 +201,24 @@ class Continuation(Stream):
         return self._offset > 0 and self.began_at is None
 
     def judge_end(self) -> None:
-        """Say what is wrong with an answer that had no body: the part was whole already.
+        """Say what is wrong with an answer that has come to its end.
+
+        One without a body was not looked at before; and a server may send less of the rest than it
+        was asked for (RFC 9110, section 15.3.7).
 
         Raises:
             TransferError: it is not the version that the server has now.
+            Truncated: the file goes on behind what came, which stays.
         """
-        if self.brought_nothing and not self._is_http:
-            self.refusal = self._judge_version()
+        if self.brought_nothing and self._is_http and self.answer.status not in (OK, PARTIAL):
+            return  # that status says all
+        if self.brought_nothing:
+            self.refusal = self._begin() if self._is_http else self._judge_version()
             if self.refusal is not None:
                 raise self.refusal
+        size_bytes, came_bytes = self.version().size_bytes, self._part.written_bytes
+        if self._offset and size_bytes is not None and came_bytes != size_bytes:
+            raise Truncated(f"expected {size_bytes} bytes, got {came_bytes}")
 
     def _judge_version(self) -> TransferError | None:
         if self._known != self.answer.validators():

@@ -107,6 +107,7 @@ def test_http_goes_on_within_its_attempts(faulty_http, tmp_path):
         Answer(body=NEW, headers=DATE, etag='"v2"', modified=TUESDAY),
         Answer(body=NEW, headers=DATE, etag='"v2"', modified=TUESDAY, serves_ranges=False),
         Answer(body=NEW[:1000], headers=DATE, etag='"v2"'),
+        Answer(body=b"", headers=DATE, etag='"v2"'),
     ],
 )
 def test_http_begins_again_with_another_version(faulty_http, tmp_path, second):
@@ -151,6 +152,34 @@ def test_http_never_writes_another_range(faulty_http, tmp_path, content_range):
 
     assert (tmp_path / "a.dat").read_bytes() == OLD
     assert asked(faulty_http)[-1] == (None, None)
+
+
+def test_http_goes_on_behind_a_part_of_the_rest(faulty_http, tmp_path):
+    """A server may send less than it was asked for (RFC 9110, section 15.3.7)."""
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    told = {**DATE, "Content-Range": f"bytes {CUT}-{CUT + 999}/{len(OLD)}"}
+    some = Answer(
+        status=206, body=OLD[CUT : CUT + 1000], headers=told, etag='"v1"', serves_ranges=False
+    )
+    faulty_http.add("/a.dat", some, Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
+    assert asked(faulty_http)[-1][0] == f"bytes={CUT + 1000}-"
+
+
+def test_http_never_takes_an_empty_part_of_the_rest_for_all_of_it(faulty_http, tmp_path):
+    cut_first(faulty_http, etag='"v1"')
+    fail(by_http(faulty_http), tmp_path)
+    told = {**DATE, "Content-Range": f"bytes {CUT}-{CUT}/{len(OLD)}"}
+    nothing = Answer(status=206, body=b"", headers=told, etag='"v1"', serves_ranges=False)
+    faulty_http.add("/a.dat", nothing, Answer(body=OLD, headers=DATE, etag='"v1"'))
+
+    by_http(faulty_http, TWICE_AT_ONCE).download(str(tmp_path))
+
+    assert (tmp_path / "a.dat").read_bytes() == OLD
 
 
 def test_http_never_takes_a_part_for_the_whole(faulty_http, tmp_path):

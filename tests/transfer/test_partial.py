@@ -245,6 +245,46 @@ def test_what_grows_while_the_file_is_synced_is_noted_after_that(tmp_path, monke
     assert list(kept.kept(part_path(tmp_path / "a")).ranges) == [(0, 50), (200, 511)]
 
 
+class NoThread(threading.Thread):
+    """As where the user's threads are used up."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_part_is_written_and_let_go_of_where_no_thread_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 1)
+    part = Part(tmp_path / "a")
+    part.create()
+    part.keep(VERSION)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Thread", NoThread)
+        part.write(b"one")
+        part.close()
+
+    again = Part(tmp_path / "a")  # would wait for ever, were the lock still held
+    assert again.resume() == VERSION
+    again.write(b"two")
+    assert again.read(10) == b"onetwo"
+    again.discard()
+
+
+def test_a_part_that_cannot_be_noted_is_let_go_of(tmp_path, monkeypatch):
+    part = scattered(tmp_path / "a", monkeypatch)
+
+    def fail(_path):
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", fail)
+        part.close()
+
+    again = Part(tmp_path / "a")
+    assert again.resume() == VERSION
+    again.discard()
+
+
 def test_after_an_error_all_that_was_written_counts(tmp_path, monkeypatch):
     scattered(tmp_path / "a", monkeypatch).close()
     part = Part(tmp_path / "a")
