@@ -219,7 +219,7 @@ class Engine:
             return
         host, request = transfer.host, transfer.request
         try:
-            lane = self._lanes.take(host, request.credentials) if _needs_a_lane(request) else None
+            lane = self._lanes.take(host, request) if _needs_a_lane(request) else None
             handle = lane.handle if lane else self._take_handle()
         except (RuntimeError, MemoryError, pycurl.error) as error:  # no thread more for this user
             transfer.future.set_exception(TransferError(f"this host cannot begin it: {error}"))

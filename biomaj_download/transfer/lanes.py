@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,11 +22,25 @@ import pycurl
 from biomaj_download.cores import Mover
 from biomaj_download.transfer.easy import Handle
 from biomaj_download.transfer.hosts import Host
+from biomaj_download.transfer.request import TransferRequest
 
 #: A lane that nobody needs for so long ends, and with it its connection.
 IDLE_SECONDS = 60
 #: libcurl asks once a second whether to go on; an engine that closes waits no longer than this.
 _END_SECONDS = 5
+
+#: How a server proves who it is, and we to it. libcurl takes a connection of FTP or SFTP that is
+#: there without a look at most of these (url_match_conn in lib/url.c).
+_TRUST = (
+    pycurl.SSH_KNOWNHOSTS,
+    pycurl.SSH_KEYFUNCTION,
+    pycurl.SSH_PRIVATE_KEYFILE,
+    pycurl.FTP_SSL,
+    pycurl.SSL_VERIFYPEER,
+    pycurl.SSL_VERIFYHOST,
+    pycurl.SSLVERSION,
+    pycurl.CAINFO,
+)
 
 OnEnd = Callable[[pycurl.Curl, int, str], None]
 
@@ -36,7 +50,8 @@ class Lane:
 
     def __init__(self, on_end: OnEnd) -> None:
         self.handle = Handle(Mover())
-        self.credentials: str | None = None
+        #: Whose the connection is, and what it was trusted by.
+        self.owner: Hashable = None
         self.idle_since = 0.0
         self._on_end = on_end
         self._orders: SimpleQueue[bool] = SimpleQueue()
@@ -76,12 +91,17 @@ class Lanes:
         self._idle: dict[Host, list[Lane]] = {}
         self._busy: set[Lane] = set()
 
-    def take(self, host: Host, credentials: str | None) -> Lane:
-        """Return a lane to a host, if there is one with a connection of this user."""
-        idle = self._idle.pop(host, [])
-        known = [lane for lane in idle if lane.credentials == credentials]
-        lane = (known or idle or [Lane(self._on_end)])[-1]
-        lane.credentials = credentials
+    def take(self, host: Host, request: TransferRequest) -> Lane:
+        """Return a lane to a host: one whose connection serves the request, or a new one.
+
+        Raises:
+            RuntimeError: there is no thread more for this user.
+        """
+        owner = _owner_of(request)
+        idle = self._idle.get(host, [])
+        known = [lane for lane in idle if lane.owner == owner]
+        lane = known[-1] if known else Lane(self._on_end)
+        lane.owner = owner
         self._busy.add(lane)
         others = [other for other in idle if other is not lane]
         # The host counts those that are idle, too.
@@ -125,6 +145,10 @@ class Lanes:
             lane.close()
         for lane in lanes:
             lane.wait(max(deadline - time.monotonic(), 0))
+
+
+def _owner_of(request: TransferRequest) -> Hashable:
+    return request.credentials, *map(request.options.get, _TRUST)
 
 
 def _told(words: tuple[Any, ...]) -> tuple[int, str]:

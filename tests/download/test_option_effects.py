@@ -425,6 +425,17 @@ def test_ssh_new_host_rejects_accepts_or_adds(by_key, ssh_server, tmp_path):
     by_key(**options).list()
 
 
+def test_a_connection_to_a_new_host_serves_nobody_who_would_reject_it(opened, ssh_server, tmp_path):
+    shared.close()
+    unknown = {**ONCE, "ssh_hosts_file": str(tmp_path / "none")}
+    where = (f"{ssh_server.host}:{ssh_server.port}", str(ssh_server.root))
+    account = f"{ssh_server.user}:{ssh_server.password}"
+    opened("sftp", *where, {**unknown, "ssh_new_host": "accept"}, account).list()
+
+    with pytest.raises(UntrustedPeer):
+        opened("sftp", *where, {**unknown, "ssh_new_host": "reject"}, account).list()
+
+
 def test_a_new_host_is_added_to_what_others_have_added_meanwhile(by_key, ssh_server, tmp_path):
     hosts_file = tmp_path / "known_hosts"
     # Without an end of line, as an editor may leave it; read by libcurl when it connects.
