@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Protocol
 
 from biomaj_download.checksums import Digest, is_of_directory, read_checksums, subject_of
-from biomaj_download.errors import AccessDenied, DownloadError, ListingTooLong, RemoteFileMissing
+from biomaj_download.errors import (
+    AccessDenied,
+    Cancelled,
+    DownloadError,
+    ListingTooLong,
+    RemoteFileMissing,
+)
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.transfer import shared
 from biomaj_download.transfer.partial import Part
@@ -50,6 +56,8 @@ class _Directory:
     digests: dict[str, Digest] = field(default_factory=dict)
     #: Name of a file -> the name of the file with its checksum, not fetched yet.
     beside: dict[str, str] = field(default_factory=dict)
+    #: The server said what there is; else nobody knows, and it counts as nothing.
+    is_told: bool = False
     kept_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,7 +108,8 @@ class Publishers:
     ) -> Digest | None:
         directory = self._directory(key)
         with directory.lock:  # the first one asks the server, the others wait for its answer
-            if time.monotonic() >= directory.kept_until:
+            is_old = time.monotonic() >= directory.kept_until
+            if is_old or (must and not directory.is_told):
                 self._ask(server(), directory, path, must)
             known, holder = directory.digests.get(name), directory.beside.get(name)
         if known is not None or holder is None:
@@ -122,6 +131,9 @@ class Publishers:
         try:
             names = server.published_names(path)
             kept_seconds = KEPT_SECONDS
+            directory.is_told = True
+        except Cancelled:  # that says nothing of the server
+            raise
         except DownloadError as error:
             # Many web servers do not list; a bank that wants no less than checksums hears why.
             if must:
@@ -129,6 +141,7 @@ class Publishers:
             log.info("no checksums looked for directory=%s error=%s", path, error)
             names = []
             kept_seconds = KEPT_SECONDS if error.permanent else KEPT_AFTER_FAILURE_SECONDS
+            directory.is_told = False
         directory.digests = {}
         for name in filter(is_of_directory, names):
             directory.digests.update(_read(server, path, name))

@@ -14,14 +14,17 @@ from biomaj_download.download.direct import DirectHTTPDownload
 from biomaj_download.download.localcopy import LocalDownload
 from biomaj_download.download.publishers import publishers
 from biomaj_download.errors import (
+    Cancelled,
     ChecksumMissing,
     ConnectFailed,
     DigestMismatch,
     OptionError,
     WrongChecksum,
 )
+from tests import background
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE
 from tests.servers.faulty_http import Answer
+from tests.servers.process import poll
 
 BODY = b">seq\nACGT\n" * 1000
 OTHER = "0" * 128
@@ -68,6 +71,52 @@ def requests_to(nginx, bank, *names):
 def bsd_sum(body: bytes) -> str:
     told = subprocess.run(["sum"], input=body, capture_output=True, check=True).stdout.split()
     return f"{told[0].decode()} {told[1].decode()}"
+
+
+INDEX = b'<title>Index of /</title><a href="a.fa">a.fa</a><a href="a.fa.md5">a.fa.md5</a>'
+
+
+@pytest.fixture
+def wrong_sum(faulty_http):
+    """A function that opens a downloader of a file whose published checksum is another one's."""
+    faulty_http.add("/a.fa", Answer(body=BODY))
+    faulty_http.add("/a.fa.md5", Answer(body=f"{OTHER[:32]}  a.fa\n".encode()))
+
+    def open_wrong(verify):
+        downloader = CurlDownload("http", f"{faulty_http.host}:{faulty_http.port}", "/")
+        downloader.set_options({**ONCE, "verify": verify})
+        downloader.set_files_to_download(["a.fa"])
+        return downloader
+
+    return open_wrong
+
+
+def test_a_job_that_is_ended_while_it_asks_says_nothing_of_the_server(
+    wrong_sum, faulty_http, tmp_path
+):
+    faulty_http.add("/", Answer(body=INDEX, stall_after=10), Answer(body=INDEX))
+    ended, other = wrong_sum("if_available"), wrong_sum("if_available")
+    run = background.start(lambda: ended.download(str(tmp_path / "x")))
+    for _ in poll(10):
+        if faulty_http.requests_for("/"):
+            break
+
+    ended.kill_received = True
+
+    with pytest.raises(Cancelled):
+        run.result(10)
+    with pytest.raises(DigestMismatch):
+        other.download(str(tmp_path))
+
+
+def test_who_wants_a_checksum_asks_again_where_the_server_did_not_tell(
+    wrong_sum, faulty_http, tmp_path
+):
+    faulty_http.add("/", Answer(status=503), Answer(body=INDEX))
+    wrong_sum("if_available").download(str(tmp_path / "a"))
+
+    with pytest.raises(DigestMismatch):
+        wrong_sum("require").download(str(tmp_path / "b"))
 
 
 #: Name of the checksum file -> its text, with DIGEST where a wrong one must be noticed.
