@@ -203,15 +203,14 @@ class CurlDownload(DownloadInterface):
         return page.getvalue().decode("utf-8", "surrogateescape"), result
 
     def _read(self, text: str, result: TransferResult) -> Listing:
+        url = redact_url(result.effective_url)
         # A proxy that speaks HTTP makes a page of an FTP directory.
         if result.effective_url.startswith("http") or (result.content_type or "").startswith(
             "text/html"
         ):
             if result.ends_by_close:
-                check_whole(text, url=result.effective_url)
-            return read_index(
-                text, url=result.effective_url, patterns=self._patterns(), bounds=self.bounds()
-            )
+                check_whole(text, url=url)
+            return read_index(text, url=url, patterns=self._patterns(), bounds=self.bounds())
         return read_directory(text, bounds=self.bounds())
 
     def completed(self, files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:

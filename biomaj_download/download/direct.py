@@ -155,7 +155,8 @@ class DirectHTTPDownload(DirectFTPDownload):
 def _face(file: RemoteFile) -> str:
     """Return what stays the same while the file does."""
     face = f"{file.name} {file.size_bytes} {file.day}"
-    return hashlib.md5(face.encode(), usedforsecurity=False).hexdigest()
+    told = face.encode("utf-8", "surrogateescape")
+    return hashlib.md5(told, usedforsecurity=False).hexdigest()
 
 
 def _one_file(files: Sequence[FileDict | str] | FileDict | str) -> FileDict | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -59,9 +60,9 @@ class LocalDownload(DownloadInterface):
             self._found(path) as place,
         ):
             for entry in sorted(os.scandir(_by(place)), key=lambda entry: entry.name):
-                status = entry.stat() if entry.is_dir() or entry.is_file() else None
+                status = _status(entry)
                 if status is not None and (not entry.is_symlink() or self._may_read(entry.path)):
-                    kept = directories if entry.is_dir() else files
+                    kept = directories if stat.S_ISDIR(status.st_mode) else files
                     kept.append(_remote_file(entry.name, status, self.rootdir))
         return Listing(files=tuple(files), directories=tuple(directories))
 
@@ -157,6 +158,21 @@ def _copy(source: int, part: Part, cancellation: Cancellation) -> None:
 
 def _instant(status: os.stat_result) -> datetime:
     return datetime.fromtimestamp(status.st_mtime, timezone.utc)
+
+
+#: A link leads to nothing, to itself, or through a file (stat(2)).
+_NOWHERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return what a file or directory is; None: another thing, or a link that leads nowhere."""
+    try:
+        status = entry.stat()
+    except OSError as error:
+        if error.errno not in _NOWHERE:
+            raise
+        return None
+    return status if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode) else None
 
 
 def _remote_file(name: str, status: os.stat_result, root: str) -> RemoteFile:

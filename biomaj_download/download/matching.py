@@ -35,6 +35,8 @@ log = logging.getLogger("biomaj.download.matching")
 EVERYTHING = "**/*"
 #: Deeper than any real tree: a link loop that the listings do not give away.
 DEEPEST_DIRECTORY = 64
+#: So many directories above hold the same directories, and no files: then it is a loop.
+ALIKE_ABOVE = 4
 #: Directories listed at once; the limits per host hold on top of that.
 MOST_AT_ONCE = 16
 
@@ -105,7 +107,7 @@ class _Walk:
                 raise
             log.debug("link is no directory path=%s", step.path)
             return None
-        if _is_loop(listing, above):
+        if _is_loop(listing, above, is_link=step.is_link):
             log.info("cut link loop path=%s", step.path)
             return _Directory(step.path, Listing())
         return _Directory(step.path, listing, above)
@@ -232,17 +234,23 @@ def _joined(path: str, name: str) -> str:
     return re.sub("/{2,}", "/", f"{path}/{name}")
 
 
-def _is_loop(listing: Listing, above: Sequence[Listing]) -> bool:
+def _is_loop(listing: Listing, above: Sequence[Listing], *, is_link: bool) -> bool:
     """Say whether a listing is one from further up: same names, sizes and dates.
 
     A single entry proves nothing: `data/data/` holding one directory each is how archives unpack.
+    Nor do directories alone, once: trees that are split by names (`00/01/`) look so.
     """
-    faces = _faces(listing)
+    faces, directories = _faces(listing), listing.directories
     is_telling = len(faces) > 1 and any(entry.day for entry in listing.files + listing.directories)
-    return is_telling and any(
+    if not is_telling:
+        return False
+    alike = sum(
         len(faces) == len(higher.files) + len(higher.directories) and faces == _faces(higher)
         for higher in above
     )
+    # Times to the microsecond are no coincidence.
+    is_precise = any(entry.modified_at and entry.modified_at.microsecond for entry in directories)
+    return alike >= (1 if is_link or listing.files or is_precise else ALIKE_ABOVE)
 
 
 def _faces(listing: Listing) -> list[tuple[object, ...]]:

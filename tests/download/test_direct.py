@@ -252,3 +252,12 @@ def test_direct_http_never_saves_an_error_page(http, faulty_http, tmp_path):
 def test_direct_http_refuses_another_method(http):
     with pytest.raises(OptionError, match="DELETE"):
         http.set_method("DELETE")
+
+
+def test_a_direct_file_whose_name_is_not_utf8_is_listed(http, faulty_http):
+    faulty_http.add("/caf%E9.dat", Answer(body=b"x", modified="Tue, 24 Jan 2023 07:45:00 GMT"))
+    http.set_files_to_download("caf\udce9.dat")
+
+    (file,), _ = http.list()
+
+    assert len(file["hash"]) == 32

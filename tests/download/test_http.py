@@ -10,7 +10,7 @@ import pytest
 
 from biomaj_download.download.curl import CurlDownload
 from biomaj_download.download.direct import DirectHTTPDownload
-from biomaj_download.errors import DownloadError
+from biomaj_download.errors import DownloadError, ListingError
 from tests.contract.downloader import ONCE
 from tests.servers.faulty_http import Answer
 
@@ -165,3 +165,14 @@ def test_names_that_are_not_utf_8_are_listed_and_fetched(nginx, tmp_path):
     assert {os.fsencode(path.name): path.read_bytes() for path in tmp_path.iterdir()} == {
         name: name for name in (b"caf\xe8.dat", b"caf\xe9.dat")
     }
+
+
+def test_a_listing_that_was_led_to_shows_no_secret_of_the_address(downloader, faulty_http):
+    faulty_http.add("/", Answer(status=302, headers={"Location": "/login?ticket=hush-secret"}))
+    faulty_http.add("/login", Answer(body=b"<p>Please log in</p>"))
+
+    with pytest.raises(ListingError) as raised:
+        downloader.list()
+
+    assert "/login" in str(raised.value)
+    assert "hush-secret" not in str(raised.value)

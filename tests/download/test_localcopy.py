@@ -35,6 +35,14 @@ class TestLocal(DownloaderContract):
         with pytest.raises(RemoteFileMissing, match="sub"):
             downloader.download(str(tmp_path))
 
+    @pytest.mark.parametrize("target", ["odd", "one.dat/x"])
+    def test_a_link_that_leads_nowhere_is_left_out(self, downloader, root, bank, target):
+        (root / bank / "odd").symlink_to(target)
+
+        files, _ = downloader.list()
+
+        assert {file["name"] for file in files} == {"one.dat", "two.dat", "three.fasta.gz"}
+
 
 def test_a_hard_link_leaves_the_time_of_the_file_alone(tmp_path):
     source = tmp_path / "source"

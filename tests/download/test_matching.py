@@ -211,6 +211,25 @@ def test_nested_directories_of_one_name_are_no_loop():
     assert server.names("**/*") == ["/data/data/x"]
 
 
+def test_a_tree_that_is_split_by_names_is_no_loop():
+    split = listing((), ("00", "01"))
+    tree = {"/": split, "/00/": split, "/01/": split}
+    tree |= {f"/{a}/{b}/": listing(("x",)) for a in ("00", "01") for b in ("00", "01")}
+
+    assert Server(tree).names("**/*") == ["/00/00/x", "/00/01/x", "/01/00/x", "/01/01/x"]
+
+
+def test_directories_that_hold_the_same_ones_again_and_again_are_a_loop():
+    class Round(dict):
+        def __missing__(self, path):
+            return listing(("x",)) if path.endswith("/other/") else listing((), ("other", "self"))
+
+    names = Server(Round()).names("**/*")
+
+    assert "/other/x" in names
+    assert len(names) <= 5
+
+
 def test_twin_directories_side_by_side_are_no_loop():
     twin = listing(("x", "y"))
     server = Server({"/": listing((), ("a", "b")), "/a/": twin, "/b/": twin})

@@ -39,7 +39,10 @@ CORPUS: dict[str, tuple[bytes, ...]] = {
         b"lrwxrwxrwx 1 a b 1 2023-01-24 07:45 a -> b\n",
         b"01-24-23  07:45AM       <DIR>          a\r\n",
     ),
-    "ftp_mlsd": (b"type=file;size=118;modify=20230124074500;UNIX.mode=0644; a.gz\r\n",),
+    "ftp_mlsd": (
+        b"type=file;size=118;modify=20230124074500;UNIX.mode=0644; a.gz\r\n",
+        b"type=OS.unix=slink:/x y;modify=20230124074500;UNIX.mode=0777; current\r\n",
+    ),
     "http_index": (
         b'<title>Index of /</title><a href="a.gz">a.gz</a>  24-Jan-2023 07:45  2.3K\n</html>',
         b'[{"name":"a","type":"file","mtime":"Tue, 24 Jan 2023 07:45:00 GMT","size":118}]',

@@ -47,8 +47,10 @@ _DOS = re.compile(
 )
 _MLSD_BEGINNING = re.compile(r"\s*[\w.-]+=[^;\r\n]*;\S* ")
 #: Facts end with `;`, the last one of some servers does not; the place of a link may have blanks.
+#: Each fact fits in one way alone: else a row of many would take forever to be refused.
 _MLSD_ROW = re.compile(
-    r"\s*(?P<facts>(?:[\w.-]+=(?:os\.unix=s(?:ym)?link:[^;]*|[^;\s]*);)*(?:[\w.-]+=[^;\s]*)?)"
+    r"\s*(?P<facts>(?:[\w.-]+=(?:os\.unix=s(?:ym)?link:[^;]*"
+    r"|(?!os\.unix=s(?:ym)?link:)[^;\s]*);)*(?:[\w.-]+=[^;\s]*)?)"
     r" (?P<path>.*)",
     re.DOTALL | re.IGNORECASE,
 )
