@@ -149,13 +149,17 @@ class RSYNCDownload(DownloadInterface):
 
     def told_size(self, remote_file: RemoteFile) -> int | None:
         """Return the size that the server lists for a file now; None: it lists none."""
-        source = self._source(remote_file.root or self.rootdir)
-        options = ["--list-only", "--copy-links", "--no-relative"]
         with suppress(DownloadError):
-            answer = self._run(source, options, remote_file.name.lstrip("/"))
-            listed = read_rsync_list(os.fsdecode(answer), bounds=self.bounds()).files
+            listed = self._listed(remote_file)
             return listed[0].size_bytes if listed else None
         return None
+
+    def _listed(self, remote_file: RemoteFile) -> Sequence[RemoteFile]:
+        """Return the row that the server has for a file now; none: it is no regular file."""
+        source = self._source(remote_file.root or self.rootdir)
+        options = ["--list-only", "--copy-links", "--no-relative"]
+        answer = self._run(source, options, remote_file.name.lstrip("/"))
+        return read_rsync_list(os.fsdecode(answer), bounds=self.bounds()).files
 
     def fetch(self, remote_file: RemoteFile, part: Part) -> Transferred:
         """Bring a file."""
@@ -170,6 +174,9 @@ class RSYNCDownload(DownloadInterface):
         )
         with on_disk(part.path):
             status = part.path.stat()
+        # What is no regular file rsync skips, and ends well.
+        if not status.st_size and not self._listed(remote_file):
+            raise RemoteFileMissing(f"{remote_file.name}: expected a regular file")
         return Transferred(
             size_bytes=status.st_size,
             modified_at=datetime.fromtimestamp(status.st_mtime, timezone.utc),
@@ -333,6 +340,8 @@ class RSYNCDownload(DownloadInterface):
             f"./{part.path.name}" if part else ".",
         ]
         path = f"{source.root}/{name}" if source.root else name
+        # Of the names that it reads itself, rsync takes those for comments that begin so.
+        told = f"./{path}" if path.startswith(("#", ";")) else path
         subject = f"{source.host}/{path}"
         with shared.turn(
             source.host, self.cancellation, max_connections=self._values["max_connections"]
@@ -352,7 +361,7 @@ class RSYNCDownload(DownloadInterface):
                 raise MissingLibrary("protocol rsync: needs the program rsync") from error
             with process:
                 try:
-                    output, errors = self._awaited(process, os.fsencode(path) + b"\0", subject)
+                    output, errors = self._awaited(process, os.fsencode(told) + b"\0", subject)
                 finally:
                     _end(process)
         if process.returncode:

@@ -40,6 +40,8 @@ ODD_NAMES = (
     "it's.dat",
     "$HOME.dat",
     "a;b.dat",
+    "#a.dat",
+    ";a.dat",
     "é.dat",
     "a&b+c.dat",
     "-n.dat",

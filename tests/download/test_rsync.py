@@ -237,6 +237,37 @@ def test_rsync_is_named_where_it_is_not_installed(monkeypatch, tmp_path):
         RSYNCDownload(str(tmp_path), "").list()
 
 
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_rsync_takes_no_devices_and_no_fifos(tmp_path, kind):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    if kind == "fifo":
+        os.mkfifo(source / "odd")
+    else:
+        (source / "odd").symlink_to("/dev/null")
+    downloader = RSYNCDownload(str(source), "")
+    downloader.set_options(ONCE)
+    downloader.set_files_to_download(["odd"])
+
+    with pytest.raises(RemoteFileMissing):
+        downloader.download(str(target))
+
+    assert list(target.iterdir()) == []
+
+
+def test_rsync_brings_an_empty_file(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "empty").touch()
+    downloader = RSYNCDownload(str(source), "")
+    downloader.set_options(ONCE)
+    downloader.set_files_to_download(["empty"])
+
+    downloader.download(str(target))
+
+    assert (target / "empty").read_bytes() == b""
+
+
 def test_rsync_follows_links(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "release-1").mkdir(parents=True)
