@@ -47,11 +47,30 @@ def connected(settings: RedisSettings) -> Any:
 
 def _connection_kind(settings: RedisSettings) -> dict[str, Any]:
     if not settings.tls:
-        return {}
+        return {"connection_class": _Connection}
     return {"connection_class": _TlsConnection, "settings": settings}
 
 
-class _TlsConnection(redis.Connection):
+class _Connection(redis.Connection):
+    """A connection that leaves a server which is a replica by now: its name may lead elsewhere."""
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Return an answer.
+
+        Raises:
+            redis.ConnectionError: the server may not write any more.
+        """
+        try:
+            return super().read_response(*arguments, **options)
+        except redis.ResponseError as error:
+            # Redis 6 wraps what a script was told.
+            if not isinstance(error, redis.ReadOnlyError) and "READONLY" not in str(error):
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise redis.ConnectionError("the server is a replica now") from error
+
+
+class _TlsConnection(_Connection):
     """A connection with our own context: redis-py's class knows no server name but the host's."""
 
     def __init__(self, *, settings: RedisSettings, **arguments: Any) -> None:

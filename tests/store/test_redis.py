@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -12,6 +13,9 @@ from biomaj_download.store import redis_scripts as scripts
 from biomaj_download.store.base import Store
 from biomaj_download.store.redis import RedisStore
 from tests.contract.store import StoreContract, assert_each_is_seen, outcome
+from tests.servers.process import poll
+from tests.servers.redis import RedisServer
+from tests.servers.swallower import Swallower
 
 
 @pytest.fixture
@@ -55,6 +59,43 @@ def test_redis_store_uses_the_keys_that_biomaj_services_share(store, raw) -> Non
     assert raw.get(f"{key}:error") == b"2"
     assert raw.lrange(f"{key}:error:info", 0, -1) == [b"second", b"first"]
     assert raw.get(f"{key}:files") == b"list"
+
+
+class Name(Swallower):
+    """A server's name, which may lead to another one from some moment on."""
+
+    def lead_to(self, port: int) -> None:
+        self._target = (self.host, port)
+
+
+def test_redis_store_leaves_a_server_that_became_a_replica() -> None:
+    """As after FAILOVER, or behind a name that leads to the primary: nobody cuts connections."""
+    with (
+        RedisServer() as old,
+        RedisServer() as new,
+        Name(old.port) as name,
+        closing(redis.Redis(host=old.host, port=old.port)) as first,
+        closing(redis.Redis(host=new.host, port=new.port)) as second,
+        closing(RedisStore(RedisSettings(host=name.host, port=name.port, prefix="tests"))) as store,
+    ):
+        session = store.create_session("bank")
+        store.settle(outcome(session, "a"))
+        first.config_set("repl-diskless-sync-delay", 0)
+        second.replicaof(old.host, old.port)
+        for _ in poll(20):
+            if second.info("replication")["master_link_status"] == "up":
+                break
+        assert second.get(f"tests:bank:session:{session}:progress") == b"1"
+        second.replicaof("NO", "ONE")
+        first.replicaof(new.host, new.port)
+        name.lead_to(new.port)
+
+        with pytest.raises(StoreError, match="replica"):
+            store.settle(outcome(session, "b"))
+        store.settle(outcome(session, "b"))
+
+        assert store.progress("bank", session).done == 2
+        assert second.get(f"tests:bank:session:{session}:progress") == b"2"
 
 
 def test_redis_store_leaves_nothing_when_an_old_client_cleans_five_keys(store, raw) -> None:
