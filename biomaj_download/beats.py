@@ -48,6 +48,10 @@ class Beats:
         self._started_at[index] = time.monotonic()
         self._turned_at[index] = self._connected[index] = 0
 
+    def has_begun(self, index: int) -> bool:
+        """Say whether a process has shown that it lives."""
+        return bool(self._turned_at[index])
+
     def all_have_begun(self) -> bool:
         """Say whether each process has shown that it lives."""
         return all(self._turned_at)

@@ -32,8 +32,8 @@ from biomaj_download.transfer.places import Common
 
 log = logging.getLogger("biomaj.download.supervisor")
 
-#: A process that dies within this time of its start would do so again: all end then, and who
-#: started us decides.
+#: A process that dies within this time of its start, before it has begun, would do so again: all
+#: end then, and who started us decides.
 STARTED_SECONDS = 5.0
 #: How soon systemd hears that all processes consume.
 READY_LOOK_SECONDS = 0.1
@@ -142,6 +142,8 @@ class Supervisor:
         self._beats = Beats.shared(number)
         self._common = Common(settings.transfer, number)
         self._restarts = 0
+        #: Processes that ended soon after their start, one after the other.
+        self._short_lives = 0
         self._children: dict[int, ForkProcess] = {}
         self._started_at: dict[int, float] = {}
         self._is_stopping = False
@@ -214,11 +216,21 @@ class Supervisor:
             self._started_at[index] = time.monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
+    def _would_die_again(self, index: int) -> bool:
+        """Say whether a process that ended had not begun, or too many have ended soon after that.
+
+        A message that kills its consumer kills the next one at once, until it is a dead letter.
+        """
+        most = self._settings.worker.max_deliveries
+        return not self._beats.has_begun(index) or self._short_lives > most
+
     def _restart_ended(self) -> None:
         for index, child in list(self._children.items()):
             if self._is_stopping or child.is_alive():
                 continue
-            if time.monotonic() - self._started_at[index] < STARTED_SECONDS:
+            is_short = time.monotonic() - self._started_at[index] < STARTED_SECONDS
+            self._short_lives = self._short_lives + 1 if is_short else 0
+            if is_short and self._would_die_again(index):
                 log.error("process did not start name=%s code=%s", child.name, child.exitcode)
                 self._stop()
             else:

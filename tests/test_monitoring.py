@@ -180,7 +180,7 @@ def test_what_a_process_counted_outlives_it_but_not_what_it_was_at(site, faulty_
     for name in names:
         faulty_http.add(f"/{name}", Answer(body=b"x"))
     with Consumer(site.settings) as consumer:
-        time.sleep(STARTED_SECONDS)  # one that dies sooner is not started again
+        time.sleep(STARTED_SECONDS)  # one that dies before it began is not started again
         site.bring(faulty_http, *names, bank="pdb")
         before = consumer.processes()
 

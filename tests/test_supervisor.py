@@ -192,8 +192,8 @@ def request_stalled_file(request_file) -> Callable[[], None]:
     return lambda: request_file(stalled)
 
 
-def has_waiting_message(document: dict[str, Any]) -> bool:
-    """Say whether the request went back to the queue."""
+def queue_of(document: dict[str, Any]) -> Any:
+    """Return what the broker tells of the queue."""
     rabbitmq = document["rabbitmq"]
     parameters = pika.ConnectionParameters(
         rabbitmq["host"],
@@ -202,8 +202,12 @@ def has_waiting_message(document: dict[str, Any]) -> bool:
         pika.PlainCredentials(rabbitmq["user"], rabbitmq["password"]),
     )
     with pika.BlockingConnection(parameters) as connection:
-        queue = connection.channel().queue_declare(rabbitmq["queue"], passive=True)
-        return bool(queue.method.message_count)
+        return connection.channel().queue_declare(rabbitmq["queue"], passive=True).method
+
+
+def has_waiting_message(document: dict[str, Any]) -> bool:
+    """Say whether the request went back to the queue."""
+    return bool(queue_of(document).message_count)
 
 
 def test_a_process_that_dies_is_started_again_and_all_stop_when_told(supervisor):
@@ -213,6 +217,24 @@ def test_a_process_that_dies_is_started_again_and_all_stop_when_told(supervisor)
     os.kill(first, signal.SIGKILL)
 
     wait_until(lambda: len(set(children_of(supervisor.pid)) - {first}) == 2)
+    assert second in children_of(supervisor.pid)
+    supervisor.terminate()
+    assert supervisor.wait(30) == 0
+
+
+def test_a_process_that_dies_soon_after_it_began_is_started_again(supervisor, document):
+    """As by a message that kills whoever gets it, until it is a dead letter."""
+    first, second = children_of(supervisor.pid)
+    time.sleep(STARTED_SECONDS)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(set(children_of(supervisor.pid)) - {first}) == 2)
+    (third,) = set(children_of(supervisor.pid)) - {first, second}
+    wait_until(lambda: queue_of(document).consumer_count == 2)
+    time.sleep(0.5)
+
+    os.kill(third, signal.SIGKILL)
+
+    wait_until(lambda: len(set(children_of(supervisor.pid)) - {first, third}) == 2)
     assert second in children_of(supervisor.pid)
     supervisor.terminate()
     assert supervisor.wait(30) == 0
