@@ -36,8 +36,9 @@ export class Listing {
     return this.search.value.trim() !== "";
   }
 
+  /** Whether the newest are shown, and no other page was asked for. */
   get isAtTop() {
-    return this.offset === 0;
+    return this.wanted === 0;
   }
 
   /** Show nothing, and wait for the first page. */
@@ -45,7 +46,7 @@ export class Listing {
     this.search.value = "";
     this.asked += 1; // what is on its way is of no use any more
     this.before = [];
-    this.offset = 0;
+    this.offset = this.wanted = 0;
     setRows(part(this.section, "rows"), [], endedRow);
     fill(this.section, { nothing: "", count: "" });
     show(this.pager, false);
@@ -57,19 +58,22 @@ export class Listing {
     return this.go(0);
   }
 
-  /** Ask for the page that is shown once more. */
+  /** Ask once more for the page that is shown, or on its way. */
   refresh() {
-    return this.go(this.offset);
+    return this.go(this.wanted);
   }
 
   async go(offset) {
     const mine = (this.asked += 1);
+    this.wanted = offset;
     const q = this.search.value.trim();
     try {
       const page = await this.ask({ q, offset, limit: PAGE_ROWS });
       if (mine === this.asked) this.draw(page, offset);
     } catch (refusal) {
-      if (mine === this.asked) this.onRefusal(refusal);
+      if (mine !== this.asked) return;
+      this.wanted = this.offset;
+      this.onRefusal(refusal);
     }
   }
 
@@ -79,23 +83,25 @@ export class Listing {
     setRows(part(this.section, "rows"), files, endedRow);
     fill(this.section, { count: total === null ? "" : total ? numberText(total) : "" });
     const nothing = part(this.section, "nothing");
-    setText(nothing, this.isSearching ? this.noneFound(next) : this.nothing());
+    const isPart = this.isSearching || offset > 0 || next !== null;
+    setText(nothing, isPart ? this.noneFound(offset, next) : this.nothing());
     show(nothing, files.length === 0);
     show(this.pager, offset > 0 || next !== null);
     this.newer.disabled = offset === 0;
     this.older.disabled = next === null;
-    // A search goes through many files at a time and may find none among them.
-    setText(this.older, this.isSearching && total === null ? "Search further" : "Older");
+    // A search goes through many files at a time and may find none among them; so may the choice of
+    // those that came, or failed.
+    setText(this.older, total === null ? "Search further" : "Older");
     setText(this.place, this.placeText(files.length, offset, total));
   }
 
-  noneFound(next) {
-    return next === null ? "Nothing fits this search." : "Nothing fits among the newest; search further.";
+  noneFound(offset, next) {
+    if (next !== null) return "Nothing fits among these; search further.";
+    return offset > 0 ? "Nothing more fits." : "Nothing fits this search.";
   }
 
   placeText(rows, offset, total) {
-    if (!rows || (this.isSearching && total === null)) return "";
-    const of = total === null ? "" : ` of ${numberText(total)}`;
-    return `${numberText(offset + 1)} to ${numberText(offset + rows)}${of}`;
+    if (!rows || total === null) return "";
+    return `${numberText(offset + 1)} to ${numberText(offset + rows)} of ${numberText(total)}`;
   }
 }

@@ -8,6 +8,12 @@ import { get, route } from "./rest.js";
 import { FewRows, filesLine, percentOf, runningRow, setSessionBar } from "./rows.js";
 import { clockText, numberText, sizeText, spanText, speedText } from "./words.js";
 
+/** What an empty list says, by the files that are chosen. */
+const NOTHING = {
+  "": "No file has ended yet.",
+  done: "No file has come yet.",
+  failed: "No file has failed.",
+};
 /** The list of files is asked for again so seldom, while files end. */
 const ASK_MILLISECONDS = 1000;
 
@@ -19,7 +25,7 @@ export class SessionView {
     this.files = new Listing(byId("files"), {
       ask: ({ q, offset, limit }) =>
         get(route([...this.words(), "files"], { state: this.state, q, offset, limit })),
-      nothing: () => "No file has ended yet.",
+      nothing: () => NOTHING[this.state],
       onRefusal: (refusal) => {
         this.mark = ""; // ask again at the next turn
         if (refusal.status !== 404) tellRefusal(`Files cannot be read now: ${refusal.message}`);

@@ -74,7 +74,8 @@ class Access:
             )
         elif kind is Kind.CHANGING and not _is_from_here():
             raise Forbidden("without web.token in the settings, only this machine may change this")
-        if kind is Kind.CHANGING and _is_of_another_site():
+        # A page of another site cannot send the token; behind a proxy our own name is another one.
+        if kind is Kind.CHANGING and _is_of_another_site(by_origin=self._token is None):
             raise Forbidden("a page of another site may not change this")
 
     def _is_own_name(self, host: str) -> bool:
@@ -123,8 +124,13 @@ def _own_names(settings: WebSettings) -> frozenset[str]:
 
 
 def _asked_host() -> str:
-    """Return the host that the request is for, without its port; empty: it is none."""
-    return (_parsed(f"//{request.host}").hostname or "").removesuffix(".")
+    """Return the host that the request is for, without its port; empty: it is none.
+
+    Not what `request.host` says where there is a header: Werkzeug empties a name that has, say, an
+    underscore, which browsers look up and send nevertheless.
+    """
+    host = request.headers.get("Host") or request.host
+    return (_parsed(f"//{host}").hostname or "").removesuffix(".")
 
 
 def _is_from_here() -> bool:
@@ -156,12 +162,12 @@ def _is_loopback(host: str) -> bool:
     return mapped is not None and mapped.is_loopback
 
 
-def _is_of_another_site() -> bool:
+def _is_of_another_site(*, by_origin: bool) -> bool:
     """Ask the headers that browsers add and pages cannot change.
 
     https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
     """
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return True
-    origin = request.headers.get("Origin")
-    return origin is not None and _parsed(origin).netloc != request.host
+    origin = request.headers.get("Origin") if by_origin else None
+    return origin is not None and _parsed(origin).netloc != request.headers.get("Host")

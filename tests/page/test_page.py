@@ -278,6 +278,50 @@ def test_nothing_comes_from_elsewhere(page, address):
     assert "unsafe" not in policy
 
 
+def test_a_choice_that_fits_no_file_says_so(page, tmp_path):
+    data = tmp_path / "data"
+    with served(data) as url:
+        session = requests.post(f"{url}/api/download/session/big", timeout=10).json()["session"]
+        activity = open_activity(embedded_in(data, Settings()))
+        activity.expect("big", session, 1)
+        tell(activity, session, range(1))
+        activity.close()
+        page.goto(f"{url}/#/sessions/big/{session}")
+        expect(page.locator("#files li")).to_have_count(1)
+
+        page.get_by_role("button", name="Failed").click()
+
+        expect(page.locator("#files .nothing")).to_have_text("No file has failed.")
+
+
+def test_a_page_that_was_asked_for_is_not_lost_to_one_that_is_shown_anew(page, address):
+    page.goto(address)
+
+    offset = page.evaluate(
+        """async () => {
+          const { Listing } = await import("./page/listing.js");
+          const answers = [];
+          const listing = new Listing(document.getElementById("errors").cloneNode(true), {
+            ask: () => new Promise((answer) => answers.push(answer)),
+            nothing: () => "",
+            onRefusal() {},
+          });
+          const answer = async (next_offset) => {
+            for (const each of answers.splice(0)) each({ files: [], total: 100, next_offset });
+            await new Promise((done) => setTimeout(done));
+          };
+          listing.refresh();
+          await answer(50);
+          listing.older.click();
+          listing.refresh();
+          await answer(null);
+          return listing.offset;
+        }"""
+    )
+
+    assert offset == 50
+
+
 def test_two_files_of_one_name_have_a_row_each_and_leave_none_behind(page, address):
     page.goto(address)
 

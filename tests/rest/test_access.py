@@ -93,10 +93,22 @@ def test_this_machine_is_known_by_its_addresses(client, session, peer, host):
 def test_a_token_lets_others_change_things_but_no_page_of_another_site(make_app, session):
     client = make_app(token=TOKEN).test_client()
     url, far = f"{BASE}/sessions/bank/{session}", {"REMOTE_ADDR": "192.0.2.1"}
-    other_site = {**RIGHT, "Origin": "http://attacker.example"}
+    other_site = {**RIGHT, "Sec-Fetch-Site": "cross-site"}
 
     assert client.delete(url, headers=other_site, environ_base=far).status_code == 403
     assert client.delete(url, headers=RIGHT, environ_base=far).status_code == 204
+
+
+def test_with_a_token_a_page_may_be_reached_by_another_name_than_the_service(make_app, session):
+    client = make_app(token=TOKEN).test_client()
+    proxied = {"Host": "127.0.0.1:5000", "Origin": "https://downloads.example.org"}
+
+    answer = client.delete(
+        f"{BASE}/sessions/bank/{session}",
+        headers={**RIGHT, **proxied, "Sec-Fetch-Site": "same-origin"},
+    )
+
+    assert answer.status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -112,6 +124,7 @@ def test_a_token_lets_others_change_things_but_no_page_of_another_site(make_app,
         ("here.example.org", 200),
         ("endpoint.example.org", 200),
         ("attacker.example:5000", 403),  # whose name server points here
+        ("re_bind.attacker.example:5000", 403),
         ("downloads.example.org.attacker.example", 403),
         ("127.0.0.1.attacker.example", 403),
         ("[::1", 200),
