@@ -50,5 +50,7 @@ def read_netrc() -> netrc.netrc | None:
             f"~/.netrc, line {error.lineno or 1}: expected `machine HOST login USER password"
             " PASSWORD`, in a file that nobody else may read (chmod 600 ~/.netrc)"
         ) from None
+    except UnicodeDecodeError:  # its text is the file's
+        raise OptionError("~/.netrc: expected UTF-8, got other bytes") from None
     except OSError as error:
         raise OptionError(f"~/.netrc: expected a readable file, got: {error}") from error

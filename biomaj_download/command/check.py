@@ -123,7 +123,7 @@ def _findings(
 def _found(name: str, look: Callable[[], str], remedy: str = "") -> Finding:
     """Look at one thing; `remedy`: what helps where it is not well."""
     try:
-        return Finding(name=name, is_ok=True, text=printable(look()))
+        return Finding(name=name, is_ok=True, text=printable(redact(look())))
     except DownloadError as error:
         text = "; ".join(filter(None, (printable(redact(str(error))), remedy)))
         return Finding(name=name, is_ok=False, text=text, code=exit_code_of(error))

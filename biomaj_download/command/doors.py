@@ -146,16 +146,16 @@ def exit_code_of(error: DownloadError) -> int:
     return SOME_FAILED
 
 
-def set_up(connections: int | None) -> Settings:
+def set_up(connections: int | None, *, secrets_of: Sequence[str] = ("transfer",)) -> Settings:
     """Read the settings, and have transfers obey them; `connections`: to one server.
 
-    Of the files with secrets, only that of the proxies is read: a person who fetches a file may
-    have no right to the service's passwords.
+    Of the files with secrets, only those of the sections `secrets_of` are read, such as that of the
+    proxies: a person who fetches a file may have no right to the service's passwords.
 
     Raises:
         ConfigError: the configuration is wrong.
     """
-    settings = load_settings(secrets_of=["transfer"])
+    settings = load_settings(secrets_of=secrets_of)
     tell_of_retries(settings)
     transfer = settings.transfer
     if connections is not None:

@@ -135,8 +135,9 @@ def watch(
 ) -> None:
     """Follow a session until all its files are settled.
 
-    Without SESSION the newest one of BANK. Ends with 1 if a file failed; Ctrl-C ends the watching,
-    not the session.
+    Without SESSION the newest one of BANK. Where nobody has told how many files it has, they are
+    settled when none runs or waits and the queue is empty, or a minute has passed. Ends with 1 if a
+    file failed; Ctrl-C ends the watching, not the session.
     """
     with _opened(url, data) as service:
         chosen = _meant(service, bank, session)

@@ -23,6 +23,7 @@ from biomaj_download.command.doors import (
     failure_told,
     json_option,
     options_option,
+    set_up,
 )
 from biomaj_download.command.place import token_of, url_of, url_option
 from biomaj_download.command.service import Service
@@ -34,7 +35,6 @@ from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.errors import DownloadError, NoMatch, OptionError
 from biomaj_download.exit_codes import BY_SIGNAL
 from biomaj_download.message import downmessage_pb2 as wire
-from biomaj_download.settings import load_settings
 
 
 @click.command(
@@ -77,7 +77,7 @@ def submit(
     `watch`. Accounts as for `get`: they go to the service with the requests.
     """
     with failure_told():
-        settings = load_settings(secrets_of=["transfer", "web"])
+        settings = set_up(None, secrets_of=("transfer", "web"))
         service = Service(url_of(url, settings), token_of(settings))
         addresses = read_addresses(urls, of_directories=bool(patterns))
         downloaders = [_downloader(each, patterns, options) for each in addresses]

@@ -270,7 +270,7 @@ class _Mirror:
         fetches = [
             *(self._fetch(wanted, partial(self._open, wanted.file)) for wanted in plan.fetch),
             *(
-                self._fetch(wanted, partial(_open_copy, release, wanted), is_copy=True)
+                self._fetch(wanted, partial(self._open_copy, release, wanted), is_copy=True)
                 for wanted in plan.copy
                 if release is not None
             ),
@@ -296,7 +296,7 @@ class _Mirror:
             facts={
                 "unchanged": len(plan.unchanged),
                 "copied": sum(fetch.is_there for fetch in fetches if fetch.is_copy),
-                "deleted": 0 if failures(fetches) else len(plan.delete),
+                "deleted": 0 if number or failures(fetches) else len(plan.delete),
             },
         )
 
@@ -315,6 +315,12 @@ class _Mirror:
     def _open(self, file: RemoteFile) -> DownloadInterface:
         downloader = tree_downloader(self._address, self._options)
         downloader.set_files_to_download([dict_of(file)])
+        return obedient(downloader, self._settings)
+
+    def _open_copy(self, release: Path, wanted: Wanted) -> DownloadInterface:
+        downloader = LocalDownload(str(release))
+        file = {**dict_of(wanted.file), "name": wanted.name, "root": str(release)}
+        downloader.set_files_to_download([file])
         return obedient(downloader, self._settings)
 
     def _deleted(self, plan: Plan, fetches: Sequence[Fetch]) -> list[str]:
@@ -349,13 +355,6 @@ def _record_of(release: Path | None) -> dict[str, Entry]:
         return {} if release is None else read_record(release)
     except ConfigError:
         return {}
-
-
-def _open_copy(release: Path | None, wanted: Wanted) -> DownloadInterface:
-    downloader = LocalDownload(str(release))
-    file = {**dict_of(wanted.file), "name": wanted.name, "root": str(release)}
-    downloader.set_files_to_download([file])
-    return downloader
 
 
 def _rehearse(plan: Plan, teller: Teller, directory: Path) -> None:

@@ -19,6 +19,7 @@ from biomaj_download.command.service import Facts
 from biomaj_download.command.session_lines import failed_line, running_lines, session_line
 from biomaj_download.errors import OptionError, ServiceError, StoreError
 from biomaj_download.exit_codes import BY_SIGNAL, SOME_FAILED
+from biomaj_download.transfer.outcome import redact
 
 LOOK_SECONDS = 1.0
 #: Where there is no terminal, what changed is told so often.
@@ -26,10 +27,15 @@ _LINE_SECONDS = 10.0
 _TURN_SECONDS = 0.1
 #: Where nobody said how many files there are: so many looks at which none runs or waits.
 _QUIET_LOOKS = 3
+#: What waits in the queue may be of other sessions alone.
+_QUIET_LOOKS_BY_A_QUEUE = 60
 
 
 class KnowsSessions(Protocol):
     """Who is asked about a session."""
+
+    def overview(self) -> Facts:
+        """Return all at once; the queue is looked at."""
 
     def session(self, bank: str, session: str) -> Facts:
         """Return one session, with what runs of it."""
@@ -98,7 +104,7 @@ class Watching:
         except (ServiceError, StoreError) as error:
             if self._away_since is None:
                 self._away_since = monotonic()
-                self._console.print(Text(f"{error}; asking again"), soft_wrap=True)
+                self._console.print(Text(redact(f"{error}; asking again")), soft_wrap=True)
             if monotonic() - self._away_since > PATIENCE_SECONDS:
                 raise
             return before
@@ -112,7 +118,17 @@ class Watching:
             return bool(ended >= expected)
         is_quiet = ended and facts.get("waiting") == 0 and not facts.get("running")
         self._quiet_looks = self._quiet_looks + 1 if is_quiet else 0
-        return self._quiet_looks >= _QUIET_LOOKS
+        if self._quiet_looks < _QUIET_LOOKS:
+            return False
+        return self._quiet_looks >= _QUIET_LOOKS_BY_A_QUEUE or not self._is_queue_filled()
+
+    def _is_queue_filled(self) -> bool:
+        """Say whether requests wait that no consumer has yet: some may be of this session."""
+        try:
+            queue = self._service.overview()["queue"]
+        except (ServiceError, StoreError):
+            return True
+        return bool(queue.get("messages") or queue.get("error"))
 
     def _show(self, facts: Facts) -> None:
         line = session_line(facts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from tests.servers.faulty_http import Answer
 from tests.servers.process import free_port
 
 
@@ -80,6 +81,15 @@ def test_check_shows_a_wrong_configuration_and_goes_no_further(run, monkeypatch)
     assert len(result.stdout.splitlines()) == 1
 
 
+def test_check_shows_no_account_of_the_services_address(run, faulty_http):
+    faulty_http.add("/readyz", Answer(body=b"{}"))
+
+    result = run("check", "--url", f"http://me:planted@127.0.0.1:{faulty_http.port}")
+
+    assert "is ready" in result.output
+    assert "planted" not in result.output
+
+
 def test_check_shows_where_passwords_come_from_but_none_of_them(run, tmp_path, monkeypatch):
     file = tmp_path / "password"
     file.write_text("planted-one\n")
@@ -106,6 +116,20 @@ def test_check_shows_a_netrc_that_others_may_read_but_not_what_is_in_it(run, tmp
     assert "chmod 600 ~/.netrc" in checked.stdout
     assert "chmod 600 ~/.netrc" in got.stderr
     assert "secret" not in checked.output + got.output
+
+
+def test_a_netrc_that_is_not_utf8_is_named(run, tmp_path):
+    netrc = tmp_path / "home/.netrc"
+    netrc.write_bytes("# für alle\nmachine h login u password geheim".encode("latin-1"))
+    netrc.chmod(0o600)
+
+    checked = run("check", "--local")
+    got = run("get", "http://127.0.0.1:9/x")
+
+    assert (checked.exit_code, got.exit_code) == (2, 2)
+    assert "~/.netrc: expected UTF-8" in checked.stdout
+    assert "~/.netrc: expected UTF-8" in got.stderr
+    assert "geheim" not in checked.output + got.output
 
 
 def test_check_names_a_disk_that_is_full(run, small_disk, monkeypatch):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 
-from biomaj_download.command.service import Service
-from biomaj_download.errors import OptionError
+from biomaj_download.command import watching
+from biomaj_download.command.service import Facts, Service
+from biomaj_download.command.watching import Watching
+from biomaj_download.errors import OptionError, ServiceError
 from tests.command.conftest import COMMAND
 from tests.servers.faulty_http import Answer
 from tests.servers.process import free_port, poll
@@ -39,6 +42,24 @@ def test_submit_has_the_service_download_and_follows_it(run, service, tree, url,
     assert "submitted 3 files: bank/" in result.stdout
     assert "3 of 3 done, 0 failed" in result.stdout
     assert (tmp_path / "home/sub/deep/c d.dat").read_bytes() == b"d" * 300
+
+
+def test_submit_lists_as_the_configuration_says(service, tree, url, tmp_path):
+    words = ["submit", "bank", url, "--match", "**/*", "-d", str(tmp_path / "home"), "--detach"]
+    denied = {"BIOMAJ_TRANSFER_DENIED_NETWORKS": '["127.0.0.0/8"]'}
+
+    done = subprocess.run(
+        [*COMMAND, *words, *ONCE],
+        env={**os.environ, **denied, "BIOMAJ_DOWNLOAD_URL": service},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode != 0
+    assert "submitted" not in done.stdout
+    assert "denied" in done.stderr
 
 
 def test_submit_ends_with_1_if_a_file_failed(run, service, nginx, tree, url, tmp_path):
@@ -126,6 +147,46 @@ def test_a_service_that_is_not_there_is_a_code_of_its_own(run, monkeypatch, word
 
     assert result.exit_code == 3
     assert "does not answer; start it by `biomaj-download serve`" in result.stderr
+
+
+class Told:
+    """A service that tells these facts of a session, one after the other, or fails by them."""
+
+    def __init__(self, *told: Facts | Exception, messages: Sequence[int] = ()) -> None:
+        self._told = iter(told)
+        self._messages = iter(messages)
+
+    def session(self, bank: str, session: str) -> Facts:
+        told = next(self._told)
+        if isinstance(told, Exception):
+            raise told
+        return {"bank": bank, "session": session, "failed": 0, "running": 0, "waiting": 0, **told}
+
+    def failures(self, bank: str, session: str) -> Sequence[Facts]:
+        return []
+
+    def overview(self) -> Facts:
+        return {"queue": {"messages": next(self._messages, 0)}}
+
+
+def test_watch_goes_on_while_files_wait_in_the_queue(monkeypatch, capsys):
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    told = Told(*[{"done": 1}] * 6, *[{"done": 4}] * 4, messages=[3] * 5)
+
+    assert Watching(told, "bank", "s", as_json=False).run() == 0
+
+    assert "4 done" in capsys.readouterr().out
+
+
+def test_watch_shows_no_password_of_a_service_that_is_away(monkeypatch, capsys):
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    away = ServiceError("download service at http://me:planted@h: does not answer")
+
+    Watching(Told({"done": 1}, away, OptionError("closed")), "bank", "s", as_json=False).run()
+
+    shown = capsys.readouterr()
+    assert "does not answer" in shown.err
+    assert "planted" not in shown.err + shown.out
 
 
 def test_status_in_json_is_for_programs(run, service, halting, tmp_path):

@@ -181,6 +181,21 @@ def test_sync_copies_what_the_last_release_has(run, tree, url, tmp_path):
     assert (tmp_path / "new/sub/b.dat").read_bytes() == b"b" * 2000
 
 
+@pytest.mark.parametrize(("reserve_bytes", "exit_code"), [(0, 0), (4 * 1024 * 1024, 1)])
+def test_a_copy_of_the_last_release_leaves_free_what_the_settings_say(
+    run, tree, url, small_disk, tmp_path, monkeypatch, reserve_bytes, exit_code
+):
+    monkeypatch.setenv("BIOMAJ_STORAGE_RESERVE_BYTES", str(reserve_bytes))
+    (tree / "big.dat").write_bytes(bytes(5 * 1024 * 1024))
+    run("sync", url, "-d", tmp_path / "old")
+
+    result = run("sync", url, "-d", small_disk, "--from", tmp_path / "old")
+
+    assert result.exit_code == exit_code, result.output
+    assert (small_disk / "big.dat").exists() == (exit_code == 0)
+    assert (small_disk / "sub/b.dat").exists()
+
+
 def test_sync_says_when_another_one_is_at_work_in_the_directory(run, tree, url, tmp_path):
     with _alone_in(tmp_path):  # stands for another process
         result = run("sync", url, "-d", tmp_path)
