@@ -46,6 +46,10 @@ class Service:
         """Return all at once: sessions, what runs, queue, consumers, hosts."""
         return self._ask("GET", "overview")
 
+    def queue(self) -> Facts:
+        """Return how many requests wait that no consumer has yet, and dead letters."""
+        return self._ask("GET", "queue")
+
     def sessions(self, bank: str | None = None) -> list[Facts]:
         """Return the open sessions, newest first."""
         parameters = {"limit": PAGE_ENTRIES, **({"bank": bank} if bank else {})}

@@ -45,10 +45,11 @@ class StoreView:
             "running_total": sum(pulse.consumer.running for pulse in pulses),
             "consumers": [pulse.consumer.model_dump(mode="json") for pulse in pulses],
             "hosts": [host.model_dump(mode="json") for pulse in pulses for host in pulse.hosts],
-            "queue": self._queue(),
+            "queue": self.queue(),
         }
 
-    def _queue(self) -> Facts:
+    def queue(self) -> Facts:
+        """Return the number of dead letters; that of requests the store does not know."""
         try:
             dead_letters: int | None = open_dead_letters(self._settings).count()
             error = None

@@ -34,8 +34,8 @@ _QUIET_LOOKS_BY_A_QUEUE = 60
 class KnowsSessions(Protocol):
     """Who is asked about a session."""
 
-    def overview(self) -> Facts:
-        """Return all at once; the queue is looked at."""
+    def queue(self) -> Facts:
+        """Return how many requests wait that no consumer has yet."""
 
     def session(self, bank: str, session: str) -> Facts:
         """Return one session, with what runs of it."""
@@ -125,7 +125,7 @@ class Watching:
     def _is_queue_filled(self) -> bool:
         """Say whether requests wait that no consumer has yet: some may be of this session."""
         try:
-            queue = self._service.overview()["queue"]
+            queue = self._service.queue()
         except (ServiceError, StoreError):
             return True
         return bool(queue.get("messages") or queue.get("error"))

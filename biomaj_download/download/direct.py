@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlencode
 from biomaj_download.checksums import Digest
 from biomaj_download.download.curl import NO_HEAD, CurlDownload
 from biomaj_download.download.filedict import FileDict, dated, dict_of, file_of
+from biomaj_download.download.listing.fields import hash_of
 from biomaj_download.errors import OptionError, TransferError
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
 from biomaj_download.transfer.partial import Part
@@ -154,9 +154,7 @@ class DirectHTTPDownload(DirectFTPDownload):
 
 def _face(file: RemoteFile) -> str:
     """Return what stays the same while the file does."""
-    face = f"{file.name} {file.size_bytes} {file.day}"
-    told = face.encode("utf-8", "surrogateescape")
-    return hashlib.md5(told, usedforsecurity=False).hexdigest()
+    return hash_of(f"{file.name} {file.size_bytes} {file.day}")
 
 
 def _one_file(files: Sequence[FileDict | str] | FileDict | str) -> FileDict | str:

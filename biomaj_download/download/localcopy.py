@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -16,6 +15,7 @@ from typing import ClassVar
 from biomaj_download.cancellation import Cancellation
 from biomaj_download.disk import on_disk
 from biomaj_download.download.interface import DownloadInterface
+from biomaj_download.download.listing.fields import hash_of
 from biomaj_download.download.options import CHECKSUM_OPTION, RETRY_OPTIONS, Option
 from biomaj_download.errors import AccessDenied, RemoteFileMissing, TransferError, mapped
 from biomaj_download.job import HttpPatterns, Listing, RemoteFile, Transferred
@@ -183,9 +183,7 @@ def _remote_file(name: str, status: os.stat_result, root: str) -> RemoteFile:
         size_bytes=status.st_size,
         day=_instant(status).astimezone().date(),
         modified_at=_instant(status),
-        hash=hashlib.md5(
-            face.encode("utf-8", "surrogateescape"), usedforsecurity=False
-        ).hexdigest(),
+        hash=hash_of(face),
         permissions=stat.filemode(status.st_mode),
         group=str(status.st_gid),
         user=str(status.st_uid),

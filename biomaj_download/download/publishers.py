@@ -160,10 +160,10 @@ class _ShortPart(Part):
         super().__init__(path)
         self._most_bytes = most_bytes
 
-    def place_all(self, chunks: Sequence[bytes], offset: int) -> int:
+    def place(self, chunks: Sequence[bytes], offset: int) -> int:
         """Put chunks where they belong."""
         self.check(offset + sum(map(len, chunks)))
-        return super().place_all(chunks, offset)
+        return super().place(chunks, offset)
 
     def write_at(self, chunk: bytes, offset: int) -> None:
         """Put a chunk where it belongs."""

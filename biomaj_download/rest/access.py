@@ -123,14 +123,18 @@ def _own_names(settings: WebSettings) -> frozenset[str]:
     return frozenset(name.lower().removesuffix(".") for name in names)
 
 
-def _asked_host() -> str:
-    """Return the host that the request is for, without its port; empty: it is none.
+def _asked() -> str:
+    """Return the host that the request is for, and its port where that is told.
 
     Not what `request.host` says where there is a header: Werkzeug empties a name that has, say, an
     underscore, which browsers look up and send nevertheless.
     """
-    host = request.headers.get("Host") or request.host
-    return (_parsed(f"//{host}").hostname or "").removesuffix(".")
+    return request.headers.get("Host") or request.host
+
+
+def _asked_host() -> str:
+    """Return the host that the request is for, without its port; empty: it is none."""
+    return (_parsed(f"//{_asked()}").hostname or "").removesuffix(".")
 
 
 def _is_from_here() -> bool:
@@ -170,4 +174,4 @@ def _is_of_another_site(*, by_origin: bool) -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return True
     origin = request.headers.get("Origin") if by_origin else None
-    return origin is not None and _parsed(origin).netloc != request.headers.get("Host")
+    return origin is not None and _parsed(origin).netloc != _asked()

@@ -197,10 +197,9 @@ class Handle:
     def hand_over(self) -> None:
         """Give the sink what was gathered for it, at once."""
         gathered, self._gathered = self._gathered, []
-        self._gathered_bytes = 0
+        size_bytes, self._gathered_bytes = self._gathered_bytes, 0
         if not gathered or self.is_refused:
             return
-        size_bytes = sum(map(len, gathered))
         self._mover.moved(size_bytes)
         try:
             taken_bytes = self._give(gathered)

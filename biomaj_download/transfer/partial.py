@@ -200,13 +200,9 @@ class Part:
 
     def write(self, chunk: bytes, /) -> int:
         """Add a chunk to the beginning, all of it; return its length."""
-        return self.place(chunk, self.written_bytes)
+        return self.place((chunk,), self.written_bytes)
 
-    def place(self, chunk: bytes, offset: int) -> int:
-        """Put a chunk where it belongs, all of it; return its length. By any thread."""
-        return self.place_all((chunk,), offset)
-
-    def place_all(self, chunks: Sequence[bytes], offset: int) -> int:
+    def place(self, chunks: Sequence[bytes], offset: int) -> int:
         """Put chunks, one after the other, where they belong; return their length. By any thread.
 
         Where several streams fill the file, what is behind a hole waits for it to be filled:

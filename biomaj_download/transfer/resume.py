@@ -74,7 +74,7 @@ class Stream:
         room_bytes = came_bytes if end is None else max(end - self.position, 0)
         if came_bytes > room_bytes:
             chunks = (b"".join(chunks)[:room_bytes],)
-        taken_bytes = self._part.place_all(chunks, self.position) if room_bytes else 0
+        taken_bytes = self._part.place(chunks, self.position) if room_bytes else 0
         self.position += taken_bytes
         self._remember()
         self.has_stopped = end is not None and (taken_bytes < came_bytes or self._stops_at(end))
@@ -210,9 +210,9 @@ class Continuation(Stream):
             TransferError: it is not the version that the server has now.
             Truncated: the file goes on behind what came, which stays.
         """
-        if self.brought_nothing and self._is_http and self.answer.status not in (OK, PARTIAL):
-            return  # that status says all
         if self.brought_nothing:
+            if self._is_http and self.answer.status not in (OK, PARTIAL):
+                return  # that status says all
             self.refusal = self._begin() if self._is_http else self._judge_version()
             if self.refusal is not None:
                 raise self.refusal

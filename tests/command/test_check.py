@@ -104,32 +104,28 @@ def test_check_shows_where_passwords_come_from_but_none_of_them(run, tmp_path, m
     assert "planted" not in result.output
 
 
-def test_check_shows_a_netrc_that_others_may_read_but_not_what_is_in_it(run, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        ("machine h login u password secret extra-secret", 0o644, "chmod 600 ~/.netrc"),
+        ("# für alle\nmachine h login u password secret", 0o600, "~/.netrc: expected UTF-8"),
+    ],
+    ids=["open to others", "Latin-1"],
+)
+def test_check_shows_what_is_wrong_with_a_netrc_but_not_what_is_in_it(
+    run, tmp_path, text, mode, told
+):
     netrc = tmp_path / "home/.netrc"
-    netrc.write_text("machine h login u password secret extra-secret")
-    netrc.chmod(0o644)
+    netrc.write_bytes(text.encode("latin-1"))
+    netrc.chmod(mode)
 
     checked = run("check", "--local")
     got = run("get", "http://127.0.0.1:9/x")
 
     assert (checked.exit_code, got.exit_code) == (2, 2)
-    assert "chmod 600 ~/.netrc" in checked.stdout
-    assert "chmod 600 ~/.netrc" in got.stderr
+    assert told in checked.stdout
+    assert told in got.stderr
     assert "secret" not in checked.output + got.output
-
-
-def test_a_netrc_that_is_not_utf8_is_named(run, tmp_path):
-    netrc = tmp_path / "home/.netrc"
-    netrc.write_bytes("# für alle\nmachine h login u password geheim".encode("latin-1"))
-    netrc.chmod(0o600)
-
-    checked = run("check", "--local")
-    got = run("get", "http://127.0.0.1:9/x")
-
-    assert (checked.exit_code, got.exit_code) == (2, 2)
-    assert "~/.netrc: expected UTF-8" in checked.stdout
-    assert "~/.netrc: expected UTF-8" in got.stderr
-    assert "geheim" not in checked.output + got.output
 
 
 def test_check_names_a_disk_that_is_full(run, small_disk, monkeypatch):

@@ -165,8 +165,8 @@ class Told:
     def failures(self, bank: str, session: str) -> Sequence[Facts]:
         return []
 
-    def overview(self) -> Facts:
-        return {"queue": {"messages": next(self._messages, 0)}}
+    def queue(self) -> Facts:
+        return {"messages": next(self._messages, 0)}
 
 
 def test_watch_goes_on_while_files_wait_in_the_queue(monkeypatch, capsys):

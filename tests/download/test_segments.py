@@ -407,7 +407,7 @@ def test_an_sftp_server_sends_pieces(ssh_server, tmp_path, monkeypatch):
 def test_a_part_with_holes_never_gets_the_final_name(tmp_path):
     part = segments.Part(tmp_path / "a")
     part.create()
-    part.place(b"end", 100)
+    part.place([b"end"], 100)
 
     assert part.holes(103) == [(0, 100)]
     with pytest.raises(DownloadError):

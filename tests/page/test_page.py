@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
@@ -209,15 +212,8 @@ def test_the_keyboard_is_enough(page, address, ask, stalled):
 
 
 def test_a_session_of_50_000_files_is_shown_in_pages(page, tmp_path):
-    data = tmp_path / "data"
-    with served(data) as url:
-        session = requests.post(f"{url}/api/download/session/big", timeout=10).json()["session"]
-        activity = open_activity(embedded_in(data, Settings()))
-        activity.expect("big", session, 50_000)
-        for first in range(0, 50_000, 5_000):
-            tell(activity, session, range(first, first + 5_000))
-        activity.close()
-        page.goto(f"{url}/#/sessions/big/{session}")
+    with ended_files(tmp_path, 50_000) as url:
+        page.goto(url)
         files = page.locator("#files li")
         expect(files.first).to_be_visible()
 
@@ -243,6 +239,19 @@ def test_more_than_a_hundred_sessions_are_shown_in_pages(page, address):
     page.locator("#sessions").get_by_role("button", name="Newer").click()
 
     expect(rows).to_have_count(100)
+
+
+@contextmanager
+def ended_files(folder: Path, number: int) -> Iterator[str]:
+    """Serve a session of which so many files have ended; its page."""
+    data = folder / "data"
+    with served(data) as url:
+        session = requests.post(f"{url}/api/download/session/big", timeout=10).json()["session"]
+        with closing(open_activity(embedded_in(data, Settings()))) as activity:
+            activity.expect("big", session, number)
+            for first in range(0, number, 5_000):
+                tell(activity, session, range(first, min(first + 5_000, number)))
+        yield f"{url}/#/sessions/big/{session}"
 
 
 def tell(activity, session: str, numbers: range) -> None:
@@ -279,14 +288,8 @@ def test_nothing_comes_from_elsewhere(page, address):
 
 
 def test_a_choice_that_fits_no_file_says_so(page, tmp_path):
-    data = tmp_path / "data"
-    with served(data) as url:
-        session = requests.post(f"{url}/api/download/session/big", timeout=10).json()["session"]
-        activity = open_activity(embedded_in(data, Settings()))
-        activity.expect("big", session, 1)
-        tell(activity, session, range(1))
-        activity.close()
-        page.goto(f"{url}/#/sessions/big/{session}")
+    with ended_files(tmp_path, 1) as url:
+        page.goto(url)
         expect(page.locator("#files li")).to_have_count(1)
 
         page.get_by_role("button", name="Failed").click()

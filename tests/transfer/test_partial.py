@@ -181,7 +181,7 @@ def test_chunks_are_placed_one_after_the_other(tmp_path, number):
     part.create()
     part.write(b"head")
 
-    placed_bytes = part.place_all(chunks, 4)
+    placed_bytes = part.place(chunks, 4)
 
     whole = b"".join(chunks)
     assert placed_bytes == len(whole)
@@ -197,7 +197,7 @@ def test_what_the_disk_did_not_take_at_once_is_placed_after_it(tmp_path, monkeyp
     part = Part(tmp_path / "a")
     part.create()
 
-    assert part.place_all([b"abc", b"def", b"ghi"], 0) == 9
+    assert part.place([b"abc", b"def", b"ghi"], 0) == 9
 
     assert part.read(100) == b"abcdefghi"
     part.discard()
@@ -211,10 +211,10 @@ def scattered(path, monkeypatch):
     monkeypatch.setattr(kept, "_NOTE_EVERY_BYTES", 100)
     part = Part(path)
     part.create()
-    part.place(b"a" * 50, 0)
+    part.place([b"a" * 50], 0)
     part.keep(VERSION)
-    part.place(b"c" * 100, 200)
-    part.place(b"d" * 10, 300)  # not noted any more
+    part.place([b"c" * 100], 200)
+    part.place([b"d" * 10], 300)  # not noted any more
     return part
 
 
@@ -233,13 +233,13 @@ def test_what_grows_while_the_file_is_synced_is_noted_after_that(tmp_path, monke
     monkeypatch.setattr(kept, "_SYNC_EVERY_BYTES", 160)
     part = scattered(tmp_path / "a", monkeypatch)  # its last bytes have begun a sync
 
-    part.place(b"e" * 200, 310)
+    part.place([b"e" * 200], 310)
     during = list(kept.kept(part_path(tmp_path / "a")).ranges)
     may_end.set()
     for _ in poll(10):
         if not any("_sync" in thread.name for thread in threading.enumerate()):
             break
-    part.place(b"f", 510)
+    part.place([b"f"], 510)
 
     assert during == [(0, 50), (200, 300)]
     assert list(kept.kept(part_path(tmp_path / "a")).ranges) == [(0, 50), (200, 511)]
@@ -292,7 +292,7 @@ def test_after_an_error_all_that_was_written_counts(tmp_path, monkeypatch):
     assert part.resume() == VERSION
     assert part.written_bytes == 50
     assert part.holes(400) == [(50, 200), (310, 400)]
-    part.place(b"b" * 150, 50)
+    part.place([b"b" * 150], 50)
     assert part.written_bytes == 310
     assert part.read(400) == b"a" * 50 + b"b" * 150 + b"c" * 100 + b"d" * 10
     part.discard()

@@ -129,7 +129,9 @@ def identity_hash(name: str, size_bytes: int | None, day: date | None) -> str:
 
     Not of the whole row: after half a year `ls` shows the year in place of the time of day.
     """
-    identity = f"{name}\n{size_bytes}\n{day}"
-    return hashlib.md5(
-        identity.encode("utf-8", "surrogateescape"), usedforsecurity=False
-    ).hexdigest()
+    return hash_of(f"{name}\n{size_bytes}\n{day}")
+
+
+def hash_of(face: str) -> str:
+    """Return a short text that is another one for another face; names may be of any bytes."""
+    return hashlib.md5(face.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
