@@ -31,8 +31,8 @@ class Cancellation:
         self.look: Callable[[], object] = _nothing
 
     def order(self, why: Why) -> None:
-        """Have the job end; the first order counts."""
-        if not self._ordered.is_set():
+        """Have the job end; the first order counts, unless another one has the file by now."""
+        if why is Why.TAKEN or not self._ordered.is_set():
             self._why = why
             self._ordered.set()
 
@@ -54,14 +54,17 @@ class Cancellation:
         if self._ordered.is_set():
             raise Cancelled(self._why.value)
 
-    def look_and_check(self) -> None:
-        """Ask whether the job still may publish, and return if it may.
+    def check_publishable(self) -> None:
+        """Ask whether a file that is here may still be published, and return if it may.
+
+        A process that stops may: it takes a moment.
 
         Raises:
             Cancelled: it may not.
         """
         self.look()
-        self.check()
+        if self.why not in (None, Why.STOPPING):
+            self.check()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not longer than the job goes on."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Protocol
 
@@ -25,18 +24,24 @@ from biomaj_download.errors import (
 from biomaj_download.job import Published, RemoteFile, Transferred
 from biomaj_download.meter import Meter
 from biomaj_download.observer import Observer
-from biomaj_download.publish import SafePath, modification_time, publish
-from biomaj_download.text import readable
+from biomaj_download.publish import SafePath, modification_time
 from biomaj_download.transfer.partial import Part, remove_part
+from biomaj_download.verified import Verified
 from biomaj_download.verify import Checks, tasks, verify
 
-log = logging.getLogger("biomaj.download.pipeline")
+#: To write a larger file through takes longer than the wait for another thread.
+MOST_BYTES_LEFT = 1024 * 1024
 
 
 class Fetcher(Protocol):
-    """What the road needs of a downloader."""
+    """What the road needs of a downloader.
+
+    `leaves_small`: says whether a small file is to be left to who asked for it, as `unpublished`.
+    """
 
     is_durable: bool
+    leaves_small: Callable[[], bool]
+    unpublished: Verified | None
     reserve_bytes: int
     cancellation: Cancellation
     meter: Meter
@@ -80,7 +85,7 @@ def deliver(
 
 
 def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> Published:
-    """Fetch, verify and publish one file, once.
+    """Fetch, verify and publish one file, once; or leave the last of it to who asked.
 
     Raises:
         DownloadError: one of the three failed; under the final name stands what stood there.
@@ -88,7 +93,8 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
     started = time.monotonic()
     cancellation = downloader.cancellation
     cancellation.check()
-    with closing(Part(path, cancellation)) as part:
+    with ExitStack() as held:
+        part = held.enter_context(closing(Part(path, cancellation)))
         size_bytes = _checked_size(downloader, remote_file, path, part)
         downloader.meter.begin(path.name, size_bytes, part)
         try:
@@ -98,9 +104,20 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             downloader.meter.end()
             downloader.observer.resumed(part.resumed_bytes)
             verify(part, transferred, remote_file, checks, name=path.name)
-            cancellation.look_and_check()
-            modified_at = modification_time(remote_file, transferred)
-            publish(part, path, modified_at, is_durable=downloader.is_durable)
+            verified = Verified(
+                part=part,
+                path=path,
+                modified_at=modification_time(remote_file, transferred),
+                size_bytes=transferred.size_bytes,
+                is_durable=downloader.is_durable,
+                begun_at=started,
+                cancellation=cancellation,
+            )
+            if transferred.size_bytes <= MOST_BYTES_LEFT and downloader.leaves_small():
+                verified.held = held.pop_all()
+                downloader.unpublished = verified
+            else:
+                verified.publish()
         except DownloadError as error:
             downloader.meter.end()
             if not _may_go_on(part, error, cancellation.why):
@@ -108,12 +125,6 @@ def bring_home(downloader: Fetcher, remote_file: RemoteFile, path: SafePath) -> 
             if isinstance(error, DigestMismatch):  # the file or its digest: both are fetched again
                 downloader.doubt_checks(remote_file, error)
             raise
-    log.info(
-        "published name=%s size_bytes=%d seconds=%.3f",
-        readable(path.name),
-        transferred.size_bytes,
-        time.monotonic() - started,
-    )
     return Published(size_bytes=transferred.size_bytes, seconds=transferred.seconds)
 
 

@@ -176,11 +176,31 @@ def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_dura
     Raises:
         PublishError: this host could not store it; nothing new stands under the final name.
     """
-    with on_disk(path):
-        if modified_at is not None:
-            part.set_modified(modified_at)
-        if is_durable:
+    set_time(part, path, modified_at)
+    if is_durable:
+        with on_disk(path):
             part.sync()
+    give_name(part, path)
+
+
+def set_time(part: Part, path: SafePath, modified_at: datetime | None) -> None:
+    """Give a verified file its modification time, which is to be written through with it.
+
+    Raises:
+        PublishError: this host could not.
+    """
+    if modified_at is not None:
+        with on_disk(path):
+            part.set_modified(modified_at)
+
+
+def give_name(part: Part, path: SafePath) -> None:
+    """Give a verified file its final name.
+
+    Raises:
+        PublishError: this host could not; nothing new stands under the final name.
+    """
+    with on_disk(path):
         check_replaceable(path)
         part.publish_as(path)
 

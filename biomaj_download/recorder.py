@@ -1,7 +1,7 @@
 """Record outcomes: many in one round trip to the store, and each message acknowledged after.
 
-In: what each message came to, from any thread.  Out: outcomes in the store, counted exactly once,
-and then, last of all, the acknowledgements.
+In: what each message came to, from any thread.  Out: small files published, many at a time;
+outcomes in the store, counted exactly once; and then, last of all, the acknowledgements.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from biomaj_download.broker.base import Broker, Delivery
+from biomaj_download.activity import Teller
+from biomaj_download.admission import Task
 from biomaj_download.errors import PublishError, StoreError
+from biomaj_download.flush import MOST_AT_ONCE, Flusher
 from biomaj_download.outbox import Outbox
 from biomaj_download.publish import sync_directories
+from biomaj_download.reporting import Reporter
+from biomaj_download.result import Result, failure
 from biomaj_download.store.base import Outcome, Store
 from biomaj_download.store.patience import Stopped, patiently
+from biomaj_download.verified import publish_all
 from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.recorder")
@@ -34,16 +38,23 @@ MANY = 5
 
 
 class Ended(NamedTuple):
-    """A message that was worked on, what it came to, and where its files were published."""
+    """A message that was worked on, and what it came to."""
 
-    broker: Broker
-    delivery: Delivery
-    outcome: Outcome
-    changed_directories: frozenset[Path]
+    task: Task
+    result: Result
+
+    def outcome(self) -> Outcome:
+        """Return what the store is told."""
+        error = self.result.error
+        return Outcome(
+            message=self.task.message,
+            error=None if error is None else str(error),
+            files=self.result.file_list,
+        )
 
 
 class Recorder:
-    """Stores outcomes and acknowledges their messages, on a thread of its own.
+    """Publishes what is not yet, stores outcomes, acknowledges their messages; on its own thread.
 
     `record` may be called from any thread, and returns at once. `on_recorded` is called after each
     round: files are free that were leased. While the store is away outcomes
@@ -57,13 +68,18 @@ class Recorder:
         outbox: Outbox,
         stopping: threading.Event,
         *,
+        reporter: Reporter,
+        teller: Teller,
         on_recorded: Callable[[], None],
     ) -> None:
         self._store = store
         self._watch = watch
         self._outbox = outbox
         self._stopping = stopping
+        self._reporter = reporter
+        self._teller = teller
         self._on_recorded = on_recorded
+        self._flusher = Flusher()
         self._ended: SimpleQueue[Ended | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
@@ -71,6 +87,17 @@ class Recorder:
     def record(self, ended: Ended) -> None:
         """Have an outcome stored and its message acknowledged, soon."""
         self._ended.put(ended)
+
+    def has_room(self) -> bool:
+        """Say whether a file may be left unpublished: it keeps two descriptors."""
+        return self._ended.qsize() < MOST_AT_ONCE
+
+    def tell(self, ended: Ended) -> None:
+        """Tell what became of a job."""
+        task, result = ended
+        if task.job is not None:
+            self._reporter.ended(task.job, result.files, result.error)
+            self._teller.end(task.message.holder, task.job, result.files, result.error)
 
     def close(self) -> None:
         """Record what is left; return when it is stored, or given back while stopping."""
@@ -106,8 +133,11 @@ class Recorder:
 
     def _record(self, batch: list[Ended]) -> None:
         try:
+            batch = self._published(batch)
             batch = _synced(batch)
-            outcomes = [ended.outcome for ended in batch]
+            for ended in batch:
+                self.tell(ended)
+            outcomes = [ended.outcome() for ended in batch]
             self._watch.let_go(outcome.message for outcome in outcomes)
             self._settle(outcomes)
         except Stopped:
@@ -117,8 +147,39 @@ class Recorder:
             self._give_back(batch)
         else:
             for ended in batch:
-                ended.broker.accept(ended.delivery)
+                ended.task.broker.accept(ended.task.delivery)
         self._on_recorded()
+
+    def _published(self, batch: list[Ended]) -> list[Ended]:
+        """Publish what is not yet; return what came to an end, and give back what may not."""
+        unpublished = {
+            place: ended.result.unpublished
+            for place, ended in enumerate(batch)
+            if ended.result.unpublished is not None
+        }
+        errors = dict(
+            zip(
+                unpublished,
+                publish_all([*unpublished.values()], self._flusher),
+                strict=True,
+            )
+        )
+        came_to_an_end: list[Ended] = []
+        to_give_back: list[Ended] = []
+        for place, ended in enumerate(batch):
+            error, job = errors.get(place), ended.task.job
+            if error is None or job is None:
+                came_to_an_end.append(ended)
+                continue
+            try:
+                result = failure(job, error, unpublished[place].cancellation.why)
+            except Stopped:
+                to_give_back.append(ended)
+            else:
+                came_to_an_end.append(Ended(ended.task, result))
+        if to_give_back:
+            self._give_back(to_give_back)
+        return came_to_an_end
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store outcomes; those that cannot be stored now are kept, should the process end."""
@@ -131,9 +192,11 @@ class Recorder:
 
     def _give_back(self, batch: list[Ended]) -> None:
         """Put messages back on the queue, and free their files for who gets them next."""
-        self._watch.free([ended.outcome.message for ended in batch])
         for ended in batch:
-            ended.broker.requeue(ended.delivery)
+            self._teller.give_up(ended.task.message.holder)
+        self._watch.free([ended.task.message for ended in batch])
+        for ended in batch:
+            ended.task.broker.requeue(ended.task.delivery)
 
 
 def _synced(batch: list[Ended]) -> list[Ended]:
@@ -145,7 +208,7 @@ def _synced(batch: list[Ended]) -> list[Ended]:
         PublishError: this process could not ask the disk.
     """
     failed: dict[Path, PublishError] = {}
-    for path in frozenset().union(*(ended.changed_directories for ended in batch)):
+    for path in frozenset().union(*(ended.result.changed_directories for ended in batch)):
         try:
             sync_directories([path])
         except PublishError as error:
@@ -157,7 +220,5 @@ def _synced(batch: list[Ended]) -> list[Ended]:
 
 
 def _judged(ended: Ended, failed: Mapping[Path, PublishError]) -> Ended:
-    errors = [failed[path] for path in ended.changed_directories if path in failed]
-    if not errors:
-        return ended
-    return ended._replace(outcome=replace(ended.outcome, error=str(errors[0])))
+    errors = [failed[path] for path in ended.result.changed_directories if path in failed]
+    return Ended(ended.task, Result(error=errors[0])) if errors else ended

@@ -9,14 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from biomaj_download.activity import Teller
 from biomaj_download.admission import Admission, Task
 from biomaj_download.broker.base import Broker
-from biomaj_download.cancellation import Why
-from biomaj_download.download.filedict import FileDict, dict_of, file_of
+from biomaj_download.download.filedict import dict_of, file_of
 from biomaj_download.download.interface import DownloadInterface
 from biomaj_download.download.registry import get_handler
 from biomaj_download.errors import Cancelled, DownloadError, MessageError
@@ -26,28 +24,16 @@ from biomaj_download.observer import Observer
 from biomaj_download.outbox import Outbox
 from biomaj_download.recorder import Ended, Recorder
 from biomaj_download.reporting import Reporter
+from biomaj_download.result import Result, failure
 from biomaj_download.settings import MessageSettings, StorageSettings, WorkerSettings
-from biomaj_download.store.base import Message, Outcome, Store
+from biomaj_download.store.base import Message, Store
 from biomaj_download.store.patience import Stopped, patiently
-from biomaj_download.text import without_account
 from biomaj_download.watch import Watch
 
 log = logging.getLogger("biomaj.download.worker")
 
 #: A message that we failed at, for a fault of ours, goes back after so long: it comes at once.
 AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a job came to."""
-
-    files: Sequence[FileDict] = ()
-    error: DownloadError | None = None
-    #: What a LIST stores.
-    file_list: bytes | None = None
-    #: To be synced before the outcome is stored.
-    changed_directories: frozenset[Path] = frozenset()
 
 
 class Worker:
@@ -88,7 +74,13 @@ class Worker:
         self._teller = tell(self._watch.held)
         self._admission: Admission | None = None
         self._recorder = Recorder(
-            store, self._watch, outbox, self._stopping, on_recorded=self._ask_again
+            store,
+            self._watch,
+            outbox,
+            self._stopping,
+            reporter=reporter,
+            teller=self._teller,
+            on_recorded=self._ask_again,
         )
 
     def admission(self, broker: Broker, admit: Callable[[Task], None]) -> Admission:
@@ -126,14 +118,9 @@ class Worker:
         try:
             if self._stopping.is_set():
                 raise Stopped
-            result = self._result_of(task)
-            if task.job is not None:
-                self._reporter.ended(task.job, result.files, result.error)
-                self._teller.end(task.message.holder, task.job, result.files, result.error)
-            outcome = _outcome(task.message, result)
-            ended = Ended(task.broker, task.delivery, outcome, result.changed_directories)
-            if isinstance(result.error, UnreadableMessage):
-                self._bury(ended, result.error)
+            ended = Ended(task, self._result_of(task))
+            if isinstance(ended.result.error, UnreadableMessage):
+                self._bury(ended, ended.result.error)
             else:
                 self._recorder.record(ended)
         except Stopped:
@@ -163,11 +150,12 @@ class Worker:
     def _bury(self, ended: Ended, error: UnreadableMessage) -> None:
         """Count a message that is none where BioMAJ waits for it, and put it aside."""
         log.error("dead letter error=%s", error)
-        outcome = ended.outcome
-        self._watch.let_go([outcome.message])
-        if outcome.message.bank and outcome.message.session:
-            patiently(lambda: self._store.settle(outcome), self._stopping)
-        ended.broker.reject(ended.delivery, reason=str(error))
+        task, message = ended.task, ended.task.message
+        self._recorder.tell(ended)
+        self._watch.let_go([message])
+        if message.bank and message.session:
+            patiently(lambda: self._store.settle(ended.outcome()), self._stopping)
+        task.broker.reject(task.delivery, reason=str(error))
 
     def _give_back(self, task: Task) -> None:
         """Put a message back on the queue, and free its files for who gets it next."""
@@ -196,31 +184,23 @@ class Worker:
                 if message is not None:
                     self._watch.begin(message, downloader.cancellation)
                     self._teller.begin(message.holder, job, downloader.meter)
+                    if len(job.files) == 1:
+                        downloader.leaves_small = self._recorder.has_room
                 if job.kind is Kind.LIST:
                     return _listed(downloader, job.matches)
                 downloader.bring_all(job.local_dir)
                 return Result(
                     files=downloader.files_to_download,
+                    unpublished=downloader.unpublished,
                     changed_directories=frozenset(downloader.changed_directories),
                 )
         except Cancelled as error:
-            if downloader.cancellation.why is not Why.UNWANTED:
-                raise Stopped from error
-            return Result(error=Cancelled(f"{without_account(job.server)}: {error}"))
+            return failure(job, error, downloader.cancellation.why)
         except DownloadError as error:
-            log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
-            return Result(error=error)
+            return failure(job, error, None)
         except Exception as error:  # a fault of ours must count too, or BioMAJ waits for ever
             log.exception("unexpected failure bank=%s", job.bank)
             return Result(error=DownloadError(f"unexpected failure: {error}"))
-
-
-def _outcome(message: Message, result: Result) -> Outcome:
-    return Outcome(
-        message=message,
-        error=None if result.error is None else str(result.error),
-        files=result.file_list,
-    )
 
 
 def open_downloader(job: Job) -> DownloadInterface:

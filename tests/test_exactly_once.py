@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from biomaj_download import admission, pipeline
+from biomaj_download import admission, verified
 from biomaj_download.broker.base import Delivery
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.outbox import Outbox
@@ -213,9 +213,9 @@ class Site(RuleBasedStateMachine):
         self.opened.enter_context(
             patch.object(admission, "is_gone", lambda process: process in self.gone)
         )
-        publish = pipeline.publish
+        give_name = verified.give_name
         self.opened.enter_context(
-            patch.object(pipeline, "publish", lambda *a, **n: self._around(publish, *a, **n))
+            patch.object(verified, "give_name", lambda *a: self._around(give_name, *a))
         )
         self.running: Consumer | None = None
         self.consumers = [self._consumer() for _ in range(2)]
@@ -223,9 +223,9 @@ class Site(RuleBasedStateMachine):
     def _consumer(self) -> Consumer:
         return Consumer(self.store, self.broker, self.folder / "state")
 
-    def _around(self, publish: Any, *arguments: Any, **named: Any) -> Any:
+    def _around(self, give_name: Any, *arguments: Any) -> Any:
         assert self.running is not None
-        return self.running.fuse.around(publish)(*arguments, **named)
+        return self.running.fuse.around(give_name)(*arguments)
 
     @rule(is_old=st.booleans(), copies=st.integers(1, 3), fails=st.booleans(), shares=st.booleans())
     def submit(self, is_old: bool, copies: int, fails: bool, shares: bool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from biomaj_download.settings import Settings
 from biomaj_download.store.base import Answer, Claim, Message, Outcome, Progress
 from biomaj_download.store.embedded import EmbeddedStore
 from biomaj_download.worker import Worker
+from tests.servers.failing_disk import failing_disk
 from tests.servers.faulty_http import Answer as Served
 from tests.servers.faulty_http import FaultyHttpServer
 from tests.servers.process import poll
@@ -644,6 +646,116 @@ def test_a_name_that_the_disk_does_not_keep_is_a_failure_of_its_message_alone(
     assert store.progress("bank", session) == Progress(2, 1)
     assert store.pop_errors("bank", session) == ["home: Input/output error"]
     assert sorted(synced) == [tmp_path / "home", tmp_path / "other"]
+
+
+def test_small_files_that_the_disk_does_not_keep_get_no_name_and_are_counted(
+    hand_over, broker, store, session, operation, origin, tmp_path
+):
+    with failing_disk(tmp_path) as disk:
+        deliveries = []
+        for number in range(12):
+            name = f"{number}.dat"
+            (origin / name).write_bytes(os.urandom(900_000))
+            one = wire.Operation()
+            one.CopyFrom(operation)
+            one.download.local_dir = str(disk)
+            one.download.remote_file.files[0].name = name
+            deliveries.append(delivery(one, message_id=name))
+        for one in deliveries:
+            hand_over(one)
+        for _ in poll(20):
+            if len(broker.settled) == len(deliveries):
+                break
+
+        assert broker.settled == [("accept", "")] * len(deliveries)
+        published = {path.name for path in disk.glob("*.dat")}
+        errors = store.pop_errors("bank", session)
+        assert errors
+        assert len(errors) == len(deliveries) - len(published)
+        assert all(str(disk) in error for error in errors)
+        assert not published & {error.split(":")[0].rpartition("/")[2] for error in errors}
+
+
+@pytest.fixture
+def unhurried(monkeypatch) -> None:
+    """Have the recorder wait for a second for others."""
+    monkeypatch.setattr(recorder, "GATHER_SECONDS", 1.0)
+
+
+def until_left(home: Path) -> None:
+    """Wait until a file is here, and waits to be published."""
+    for _ in poll(10):
+        if part_bytes(home):
+            break
+    time.sleep(0.2)
+    assert list(home.glob("*.dat")) == []
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_small_file_that_waits_for_others_is_published_though_the_worker_stops(
+    worker, hand_over, broker, store, session, operation, tmp_path
+):
+    hand_over(delivery(operation, message_id="a"))
+    until_left(tmp_path / "home")
+
+    worker.stop()
+    worker.close()
+
+    assert broker.settled == [("accept", "")]
+    assert (tmp_path / "home" / "one.dat").read_bytes() == b"one"
+    assert store.progress("bank", session) == Progress(1, None)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_small_file_that_waits_for_others_is_not_published_once_its_lease_is_lost(
+    hand_over, broker, store, session, operation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(watch, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    hand_over(delivery(operation, message_id="a"))
+    until_left(tmp_path / "home")
+
+    take_lease(store, session, tmp_path / "home" / "one.dat")
+    for _ in poll(10):
+        if broker.settled:
+            break
+
+    assert broker.settled == [("requeue", "")]
+    assert [path.name for path in (tmp_path / "home").iterdir()] == [".one.dat.part"]
+    assert store.progress("bank", session) == Progress(None, None)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_small_file_that_waits_for_others_leaves_nothing_once_its_session_is_cleaned(
+    hand_over, broker, store, session, operation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    hand_over(delivery(operation, message_id="a"))
+    until_left(tmp_path / "home")
+
+    store.delete_session("bank", session)
+    for _ in poll(10):
+        if broker.settled:
+            break
+
+    assert broker.settled == [("accept", "")]
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_small_file_waits_for_nobody_where_many_wait(
+    hand_over, broker, operation, tmp_path, monkeypatch
+):
+    """Each that waits keeps two descriptors."""
+    monkeypatch.setattr(recorder, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(recorder, "GATHER_SECONDS", 2.0)
+
+    hand_over(delivery(operation, message_id="a"))
+
+    for _ in poll(1.5):
+        if (tmp_path / "home" / "one.dat").exists():
+            break
+    assert (tmp_path / "home" / "one.dat").read_bytes() == b"one"
+    assert broker.settled == []
 
 
 def test_what_is_no_message_is_settled_once_when_the_store_is_away_at_the_stop(

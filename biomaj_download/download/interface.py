@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,8 @@ class DownloadInterface(Wishes):
     def bring_all(self, local_dir: Path, keep_dirs: bool = True) -> None:
         """Bring all `files_to_download` home; their `changed_directories` are still to be synced.
 
+        Where small files are left, there is one to download: it may be `unpublished` then.
+
         Raises:
             DownloadError: as `download`.
         """
@@ -213,12 +216,13 @@ class DownloadInterface(Wishes):
         try:
             path = final_path(local_dir, target_name(rfile), keep_directories=keep_dirs)
             self.cancellation.check()
-            with (
-                self.observer.file(path.name),
-                opened_place(local_dir, path, roots=self.storage_roots) as place,
-            ):
+            with ExitStack() as held, self.observer.file(path.name):
+                place = held.enter_context(opened_place(local_dir, path, roots=self.storage_roots))
                 self._places = {str(path): place}
                 deliver(lambda: self._bring(path, rfile), place, self.retryer, self.cancellation)
+                if self.unpublished is not None:  # its directory is let go of after its part
+                    held.push(self.unpublished.held)
+                    self.unpublished.held = held.pop_all()
         except DownloadError:
             self.error = rfile["error"] = True
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -32,6 +32,7 @@ from biomaj_download.publish import SafePath
 from biomaj_download.retry import retryer
 from biomaj_download.settings import StorageSettings
 from biomaj_download.transfer import shared
+from biomaj_download.verified import Verified
 
 _RESERVE_BYTES = StorageSettings().reserve_bytes
 _NONE_GIVEN: frozenset[tuple[str, str]] = frozenset()
@@ -74,6 +75,9 @@ class Wishes:
         self.offline_dir: str | None = None
         self.skip_check_uncompress = False
         self.is_durable = True
+        #: Says whether a small file is to be left to who asked for it, verified, as `unpublished`.
+        self.leaves_small: Callable[[], bool] = lambda: False
+        self.unpublished: Verified | None = None
         self.reserve_bytes = _RESERVE_BYTES
         #: The open place of the file that comes now, by its path.
         self._places: Mapping[str, SafePath] = {}
