@@ -1,6 +1,6 @@
 """Tell what this process is at, about once a second: for people who look on.
 
-In: jobs, as they begin and end, from the workers' threads.  Out: a pulse, the files that ended and
+In: jobs, as they begin and end, from any thread.  Out: a pulse, the files that ended and
 the bytes that moved, for the store; and events, where somebody wants them.
 A store that is away costs what was to be told, and nothing else: the road does not wait for it.
 """

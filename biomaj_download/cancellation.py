@@ -27,12 +27,16 @@ class Cancellation:
     def __init__(self) -> None:
         self._ordered = threading.Event()
         self._why = Why.STOPPING
+        self._is_taken = False
         #: Asked once before a file is published: may order the end.
         self.look: Callable[[], object] = _nothing
 
     def order(self, why: Why) -> None:
         """Have the job end; the first order counts, unless another one has the file by now."""
-        if why is Why.TAKEN or not self._ordered.is_set():
+        if why is Why.TAKEN:
+            self._is_taken = True
+            self._ordered.set()
+        elif not self._ordered.is_set():
             self._why = why
             self._ordered.set()
 
@@ -43,7 +47,9 @@ class Cancellation:
     @property
     def why(self) -> Why | None:
         """Return why the job is to end; None: it goes on."""
-        return self._why if self._ordered.is_set() else None
+        if not self._ordered.is_set():
+            return None
+        return Why.TAKEN if self._is_taken else self._why
 
     def check(self) -> None:
         """Return if the job goes on.
@@ -51,19 +57,18 @@ class Cancellation:
         Raises:
             Cancelled: it is to end.
         """
-        if self._ordered.is_set():
-            raise Cancelled(self._why.value)
+        if (why := self.why) is not None:
+            raise Cancelled(why.value)
 
-    def check_publishable(self) -> None:
-        """Ask whether a file that is here may still be published, and return if it may.
+    def check_ours(self) -> None:
+        """Return if a file that is here may still be published; to be asked after `look`.
 
-        A process that stops may: it takes a moment.
+        A process that stops may do so: it takes a moment.
 
         Raises:
             Cancelled: it may not.
         """
-        self.look()
-        if self.why not in (None, Why.STOPPING):
+        if self.why is not Why.STOPPING:
             self.check()
 
     def sleep(self, seconds: float) -> None:

@@ -277,7 +277,7 @@ class DownloadService:
         self._store.close()
 
     def on_download_callback(self, func: Callable[[str, Sequence[FileDict]], object]) -> None:
-        """Call `func(bank, files)` after each message."""
+        """Call `func(bank, files)` after each message: soon back, for it is acknowledged then."""
         self._reporter.add_callback(func)
 
     # The doors.

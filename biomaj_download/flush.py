@@ -12,6 +12,7 @@ import logging
 import os
 import select
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,12 @@ log = logging.getLogger("biomaj.download.flush")
 MOST_AT_ONCE = 64
 #: What caio raises where the kernel refuses: a kind for each reason.
 _REFUSALS = (ImportError, OSError, OverflowError, RuntimeError, SystemError, ValueError)
-#: The callback of an operation is given its result as an unsigned number (caio).
+#: What it raises where nothing has ended, or a signal came.
+_NOTHING_YET = (BlockingIOError, SystemError)
+#: It tells results as unsigned numbers, and errors as negative ones of 64 bits.
 _UNSIGNED = 2**64
+#: Who waits looks so often, whatever the kernel has told.
+_LOOK_MILLISECONDS = 1000
 
 
 class Flusher:
@@ -80,17 +85,19 @@ class Flusher:
             log.debug("files are synced one by one error=%s", error)
             return {}
         while len(results) < taken:
-            self._ended.poll()
-            self._context.poll()
-            self._context.process_events()
+            self._ended.poll(_LOOK_MILLISECONDS)
+            with suppress(*_NOTHING_YET):
+                self._context.poll()
+            with suppress(*_NOTHING_YET):
+                self._context.process_events()
         return results
 
 
 def _error(result: int) -> OSError | None:
-    """Return what a result means; it is the negative of an error number, as an unsigned number."""
+    """Return what a result means: nothing, or the negative of an error number."""
     if not result:
         return None
-    number = _UNSIGNED - result
+    number = -result % _UNSIGNED
     return OSError(number, os.strerror(number))
 
 

@@ -1,7 +1,8 @@
 """Who wants to hear how a job fares: counters and traces, which the road knows nothing of.
 
 In: the beginning and the end of a job, its files and their attempts, on the thread that works on
-them.  Out: what the observer makes of it; it never changes what becomes of a file.
+them.  Out: what the observer makes of it; it never changes what becomes of a file. A small file is
+verified at their end, and published a moment later, with others.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ from biomaj_download.transfer.partial import LONGEST_NAME_BYTES, Part
 log = logging.getLogger("biomaj.download.publish")
 
 #: What file systems say that cannot sync a directory (fsync(2)), or do not let us open it; and
-#: a directory that is gone needs none.
-_CANNOT_SYNC = (errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
+#: a directory that is gone needs none. One that is read-only by now (EROFS) has failed: it took the
+#: name just before.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
 
 #: Line ends and their like would be taken for the end of the name by whoever reads a list of them.
 _CONTROL = re.compile("[\0-\x1f\x7f]")
@@ -165,22 +166,6 @@ def _without_links(parent: int, name: str, path: Path) -> int:
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise UnsafePath(f"{path}: expected a directory, got a link to one") from None
         raise
-
-
-def publish(part: Part, path: SafePath, modified_at: datetime | None, *, is_durable: bool) -> None:
-    """Give a verified file its modification time and its final name, in one step.
-
-    `modified_at` None: leave it as it is. `is_durable`: the bytes outlive a power cut, not only
-    this process; for the name see `sync_directories`.
-
-    Raises:
-        PublishError: this host could not store it; nothing new stands under the final name.
-    """
-    set_time(part, path, modified_at)
-    if is_durable:
-        with on_disk(path):
-            part.sync()
-    give_name(part, path)
 
 
 def set_time(part: Part, path: SafePath, modified_at: datetime | None) -> None:

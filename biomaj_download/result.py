@@ -6,11 +6,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from biomaj_download.admission import Task
 from biomaj_download.cancellation import Why
 from biomaj_download.download.filedict import FileDict
 from biomaj_download.errors import Cancelled, DownloadError
 from biomaj_download.job import Job
+from biomaj_download.store.base import Outcome
 from biomaj_download.store.patience import Stopped
 from biomaj_download.text import without_account
 from biomaj_download.verified import Verified
@@ -32,15 +35,32 @@ class Result:
     changed_directories: frozenset[Path] = frozenset()
 
 
-def failure(job: Job, error: DownloadError, why: Why | None) -> Result:
+class Ended(NamedTuple):
+    """A message that was worked on, and what it came to."""
+
+    task: Task
+    result: Result
+
+    def outcome(self) -> Outcome:
+        """Return what the store is told."""
+        error = self.result.error
+        return Outcome(
+            message=self.task.message,
+            error=None if error is None else str(error),
+            files=self.result.file_list,
+        )
+
+
+def failure(job: Job | None, error: DownloadError, why: Why | None) -> Result:
     """Return what an error makes of a job; `why`: it was to end.
 
     Raises:
         Stopped: its message is to go back to the queue.
     """
+    bank, server = ("", "") if job is None else (job.bank, without_account(job.server))
     if not isinstance(error, Cancelled):
-        log.error("failed bank=%s code=%s error=%s", job.bank, error.code, error)
+        log.error("failed bank=%s code=%s error=%s", bank, error.code, error)
         return Result(error=error)
     if why is not Why.UNWANTED:
         raise Stopped from error
-    return Result(error=Cancelled(f"{without_account(job.server)}: {error}"))
+    return Result(error=Cancelled(f"{server}: {error}"))

@@ -49,15 +49,16 @@ class Verified:
         if self.is_durable:
             with on_disk(self.path):
                 self.part.sync()
+        self.cancellation.look()
         self.give_name()
 
     def prepare(self) -> None:
         """Do what comes before its bytes are written through; raises as `publish`."""
-        self.cancellation.check_publishable()
         set_time(self.part, self.path, self.modified_at)
 
     def give_name(self) -> None:
-        """Do what comes after; raises as `publish`."""
+        """Do what comes after, and after a look whether it is still ours; raises as `publish`."""
+        self.cancellation.check_ours()
         give_name(self.part, self.path)
         self.is_published = True
         log.info(
@@ -68,36 +69,45 @@ class Verified:
         )
 
     def close(self) -> None:
-        """Let go of it; what was not published goes, unless another consumer has it by now."""
-        try:
+        """Let go of it; what was not published goes, unless another consumer has it by now.
+
+        Raises:
+            PublishError: the disk (of NFS) says only now that it could not store it.
+        """
+        with self.held, on_disk(self.path):
             if not self.is_published and self.cancellation.why is not Why.TAKEN:
                 self.part.discard()
-        finally:
-            self.held.close()
+            self.part.close()
 
 
 def publish_all(files: Sequence[Verified], flusher: Flusher) -> list[DownloadError | None]:
     """Publish files and let go of them; return for each why it could not be, or None."""
-    try:
-        errors = [_error_of(file.prepare) for file in files]
-        durable = [
-            place for place, file in enumerate(files) if file.is_durable and errors[place] is None
-        ]
-        flushed = flusher.flush([files[place].part.fileno() for place in durable])
-        for place, error in zip(durable, flushed, strict=True):
-            if error is not None:
-                errors[place] = disk_error(error, files[place].path)
-        return [
-            error or _error_of(file.give_name) for file, error in zip(files, errors, strict=True)
-        ]
-    finally:
-        for file in files:
-            file.close()
+    errors = [_error_of(file.prepare) for file in files]
+    durable = [
+        place for place, file in enumerate(files) if file.is_durable and errors[place] is None
+    ]
+    flushed = flusher.flush([files[place].part.fileno() for place in durable])
+    for place, error in zip(durable, flushed, strict=True):
+        if error is not None:
+            errors[place] = disk_error(error, files[place].path)
+    # To write through may take long: only now is asked, once for all, whether they are still ours.
+    for look in {file.cancellation.look for file in files}:
+        unasked = _error_of(look)
+        errors = [error or unasked for error in errors]
+    for place, file in enumerate(files):
+        errors[place] = errors[place] or _error_of(file.give_name)
+        unclosed = _error_of(file.close)
+        errors[place] = errors[place] or unclosed
+    return errors
 
 
 def _error_of(step: Callable[[], object]) -> DownloadError | None:
+    """Return why a step failed; a fault of ours is that of one file, too."""
     try:
         step()
     except DownloadError as error:
         return error
+    except Exception as error:
+        log.exception("unexpected failure")
+        return DownloadError(f"unexpected failure: {error}")
     return None

@@ -22,9 +22,10 @@ from biomaj_download.job import Job, Kind
 from biomaj_download.message.codec import LIMITS, UnreadableMessage, encode_file_list
 from biomaj_download.observer import Observer
 from biomaj_download.outbox import Outbox
-from biomaj_download.recorder import Ended, Recorder
+from biomaj_download.publication import Publication
+from biomaj_download.recorder import Recorder
 from biomaj_download.reporting import Reporter
-from biomaj_download.result import Result, failure
+from biomaj_download.result import Ended, Result, failure
 from biomaj_download.settings import MessageSettings, StorageSettings, WorkerSettings
 from biomaj_download.store.base import Message, Store
 from biomaj_download.store.patience import Stopped, patiently
@@ -34,6 +35,8 @@ log = logging.getLogger("biomaj.download.worker")
 
 #: A message that we failed at, for a fault of ours, goes back after so long: it comes at once.
 AGAIN_SECONDS = 1.0
+#: What a worker that closes still publishes may take so long.
+LAST_SECONDS = 3.0
 
 
 class Worker:
@@ -82,6 +85,7 @@ class Worker:
             teller=self._teller,
             on_recorded=self._ask_again,
         )
+        self._publication = Publication(self._recorder.record, self._give_back)
 
     def admission(self, broker: Broker, admit: Callable[[Task], None]) -> Admission:
         """Return what lets a broker's messages through; `admit` must hand them to `handle`.
@@ -109,6 +113,7 @@ class Worker:
 
     def close(self) -> None:
         """Return when all outcomes are stored, or given back after `stop`."""
+        self._publication.close(LAST_SECONDS)
         self._recorder.close()
         self._teller.close()
         self._watch.close()
@@ -122,7 +127,7 @@ class Worker:
             if isinstance(ended.result.error, UnreadableMessage):
                 self._bury(ended, ended.result.error)
             else:
-                self._recorder.record(ended)
+                self._publish(ended)
         except Stopped:
             self._give_back(task)
         except Exception:  # the thread would end, and the message would never be settled
@@ -141,6 +146,14 @@ class Worker:
                 )
             )
         return self.work(task.job, task.message)
+
+    def _publish(self, ended: Ended) -> None:
+        try:
+            self._publication.publish(ended)
+        except BaseException:
+            if ended.result.unpublished is not None:
+                ended.result.unpublished.close()
+            raise
 
     def _is_killer(self, message: Message) -> bool:
         """Say whether a message was begun so often that it may be what ends its consumers."""
@@ -185,7 +198,7 @@ class Worker:
                     self._watch.begin(message, downloader.cancellation)
                     self._teller.begin(message.holder, job, downloader.meter)
                     if len(job.files) == 1:
-                        downloader.leaves_small = self._recorder.has_room
+                        downloader.leaves_small = self._publication.has_room
                 if job.kind is Kind.LIST:
                     return _listed(downloader, job.matches)
                 downloader.bring_all(job.local_dir)

@@ -1,7 +1,7 @@
 """Random redeliveries, crashes and cancellations of two consumers: each message counts once.
 
-The store, admission, worker and recorder are the true ones, called from one thread so that a crash
-can come between any two of their steps; the broker is a list.
+The store, admission, worker, publication and recorder are the true ones, called from one thread so
+that a crash can come between any two of their steps; the broker is a list.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from hypothesis.stateful import (
 
 from biomaj_download import admission, verified
 from biomaj_download.broker.base import Delivery
+from biomaj_download.flush import Flusher
 from biomaj_download.message import downmessage_pb2 as wire
 from biomaj_download.outbox import Outbox
 from biomaj_download.reporting import Reporter
+from biomaj_download.result import Ended
 from biomaj_download.settings import RedisSettings, Settings
 from biomaj_download.store.base import Store
 from biomaj_download.store.embedded import EmbeddedStore
@@ -155,8 +157,11 @@ class Consumer:
         seen = MortalStore(store, self.fuse)
         reporter = Reporter(Settings())
         self.worker = Worker(seen, reporter, outbox=Outbox(folder), max_deliveries=1000)  # type: ignore[arg-type]
+        self._ended: list[Ended] = []
+        self._flusher = Flusher()
+        self.worker._publication.publish = self._ended.append  # type: ignore[method-assign]
         recorder = self.worker._recorder
-        recorder.record = lambda ended: recorder._record([ended])  # type: ignore[method-assign]
+        self.worker._publication._record = lambda ended: recorder._record([ended])
         self.admission = self.worker.admission(
             MortalBroker(broker, self.fuse),  # type: ignore[arg-type]
             self.worker.handle,
@@ -170,9 +175,14 @@ class Consumer:
         tasks = [self.admission._task(delivery) for delivery in deliveries if delivery]
         waiting, self.admission._waiting = self.admission._waiting, []
         self.admission._judge([*waiting, *tasks])
+        self.worker._publication.publish_batch(list(self._ended), self._flusher)
+        self._ended.clear()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; a killed process lets go of its files as they are."""
+        for ended in self._ended:
+            if ended.result.unpublished is not None:
+                ended.result.unpublished.held.close()
         self.fuse.steps_left = None
         self.admission._waiting = []
         self.admission.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from biomaj_download.cancellation import Cancellation
 from biomaj_download.errors import PublishError, UnsafePath
 from biomaj_download.job import RemoteFile, Transferred
 from biomaj_download.publish import (
@@ -18,10 +19,10 @@ from biomaj_download.publish import (
     final_path,
     modification_time,
     opened_place,
-    publish,
     sync_directories,
 )
 from biomaj_download.transfer.partial import Part
+from biomaj_download.verified import Verified
 
 INSTANT = datetime(2024, 2, 29, 23, 30, tzinfo=timezone.utc)
 
@@ -33,12 +34,24 @@ def part(tmp_path: Path) -> Iterator[Part]:
         yield part
 
 
+def verified(part: Part, path: SafePath, *, is_durable: bool = True) -> Verified:
+    return Verified(
+        part=part,
+        path=path,
+        modified_at=INSTANT,
+        size_bytes=3,
+        is_durable=is_durable,
+        begun_at=time.monotonic(),
+        cancellation=Cancellation(),
+    )
+
+
 @pytest.mark.parametrize("is_durable", [True, False])
 def test_publish_replaces_the_old_file_by_the_new_one(part, tmp_path, is_durable):
     path = SafePath(tmp_path / "a")
     path.write_bytes(b"old")
 
-    publish(part, path, INSTANT, is_durable=is_durable)
+    verified(part, path, is_durable=is_durable).publish()
 
     assert path.read_bytes() == b"new"
     assert path.stat().st_mtime == INSTANT.timestamp()
@@ -49,7 +62,7 @@ def test_publish_names_what_this_host_refuses(part, tmp_path):
     (tmp_path / "a").mkdir()
 
     with pytest.raises(PublishError, match="/a"):
-        publish(part, SafePath(tmp_path / "a"), INSTANT, is_durable=True)
+        verified(part, SafePath(tmp_path / "a")).publish()
 
 
 def test_directories_are_synced_where_the_file_system_can(tmp_path, monkeypatch):
@@ -68,6 +81,16 @@ def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
 
     with pytest.raises(PublishError, match="Input/output"):
+        sync_directories([tmp_path])
+
+
+def test_a_disk_that_became_read_only_has_lost_the_names(tmp_path, monkeypatch):
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(PublishError, match="Read-only"):
         sync_directories([tmp_path])
 
 

@@ -106,8 +106,9 @@ def test_a_process_that_was_halted_asks_before_it_publishes(store, watch, held, 
     now = watch_room._now_seconds()
     monkeypatch.setattr(watch_room, "_now_seconds", lambda: now + 31)
 
+    cancellation.look()
     with pytest.raises(Cancelled):
-        cancellation.check_publishable()
+        cancellation.check_ours()
 
 
 def test_a_store_that_is_away_ends_no_job(store, watch, held, monkeypatch):
@@ -129,12 +130,14 @@ def test_a_process_whose_renewals_failed_asks_before_it_publishes(store, watch, 
     now = watch_room._now_seconds()
     monkeypatch.setattr(watch_room, "_now_seconds", lambda: now + 40)
     time.sleep(1.5)
-    cancellation.check_publishable()  # nobody can have the lease while the store is away
+    cancellation.look()
+    cancellation.check_ours()  # nobody can have the lease while the store is away
     take(store, held)
     store.is_away = False
 
+    cancellation.look()
     with pytest.raises(Cancelled):
-        cancellation.check_publishable()
+        cancellation.check_ours()
 
 
 def test_a_message_that_was_let_go_is_renewed_no_more(store, watch, held, monkeypatch):

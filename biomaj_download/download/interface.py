@@ -233,8 +233,21 @@ class DownloadInterface(Wishes):
 
     def _bring(self, path: SafePath, rfile: FileDict) -> None:
         with self.observer.attempt():
-            if self._download(str(path), rfile):
-                raise TransferError(f"{rfile['name']}: the downloader reported a failure")
+            try:
+                self._try_to_bring(path, rfile)
+            except BaseException:
+                self._give_up_unpublished()
+                raise
+
+    def _try_to_bring(self, path: SafePath, rfile: FileDict) -> None:
+        if self._download(str(path), rfile):
+            raise TransferError(f"{rfile['name']}: the downloader reported a failure")
+
+    def _give_up_unpublished(self) -> None:
+        """Let go of a file that was left, and is not to be published."""
+        if self.unpublished is not None:
+            unpublished, self.unpublished = self.unpublished, None
+            unpublished.close()
 
     def _download(self, file_path: str, rfile: FileDict) -> bool:
         """Bring one file home, once; False: it is there.

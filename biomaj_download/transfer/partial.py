@@ -331,9 +331,9 @@ class Part:
         finally:  # with the descriptor goes the lock that others wait for
             self._ranges = Ranges()
             self.written_bytes = 0
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                os.close(descriptor)
 
     def _forget(self) -> None:
         """Remove the record: from now on, the name may be that of another one's part."""

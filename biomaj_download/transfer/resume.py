@@ -40,8 +40,9 @@ class Stream:
         self.end = end
         self.is_open = True
         self.has_stopped = False
-        #: When its server was asked, and the body began, by the monotonic clock; None: it has not.
-        self.asked_at = 0.0
+        #: When it was given to the engine, its server was asked, and the body began, by the
+        #: monotonic clock; None: it has not.
+        self.submitted_at = self.asked_at = 0.0
         self.began_at: float | None = None
         self.begun: Future[None] = Future()
         #: A moment and the position then: of one to two marks ago, and of the last one.

@@ -41,6 +41,9 @@ SLOW_BYTES_A_SECOND = 5_000_000
 _SETTLED_SECONDS = 1
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
+#: A stream is relieved of what another one can bring sooner, if it has to go on for so many times
+#: as long as a piece takes to begin.
+_WORTH_STARTS = 3
 _LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
@@ -52,25 +55,21 @@ class _PieceKind:
 
     Long enough that what lies between two of them costs little, and short enough that the file
     grows from its beginning: `most_tested_bytes`, where a test reads along that takes about as long
-    as the transfer, and would have much to do when the last hole is filled. `worth_answers`: a
-    stream that is slower than the others is relieved of half of what it has still to bring, if that
-    would take it so many times longer than the first answer took; what costs a new connection is
-    worth it later.
+    as the transfer, and would have much to do when the last hole is filled.
     """
 
     least_bytes: int
     most_bytes: int
     most_tested_bytes: int
-    worth_answers: int
 
 
 _MIB = 1024 * 1024
 _PIECES = {
-    "http": _PieceKind(2 * _MIB, 16 * _MIB, most_tested_bytes=4 * _MIB, worth_answers=3),
+    "http": _PieceKind(2 * _MIB, 16 * _MIB, most_tested_bytes=4 * _MIB),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
-    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB, worth_answers=8),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB),
     # libssh2 has asked for some MiB behind a piece's end by then, and they come.
-    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB, worth_answers=8),
+    "sftp": _PieceKind(32 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB),
 }
 
 
@@ -161,6 +160,8 @@ class Segments:
         self._version = Validators(url="")
         self._most = MOST_STREAMS if from_bytes else 1
         self._result: TransferResult | None = None
+        #: Of the stream that began last: when, and how long after it was asked for.
+        self._last_start = (0.0, 0.0)
         #: What the file was announced with, where it came in pieces.
         self.size_bytes: int | None = None
         self.has_changed = False
@@ -200,6 +201,7 @@ class Segments:
             on_header=stream.look,
             options={**self._request.options, **options},
         )
+        stream.submitted_at = time.monotonic()
         self._running[self._engine.submit(request)] = stream
 
     def _step(self) -> None:
@@ -281,9 +283,8 @@ class Segments:
     def _relieve_the_slowest(self) -> bool:
         """Have another stream bring the end of what would come last, if that is worth its start."""
         now = time.monotonic()
-        first = self._first
-        answer_seconds = (first.began_at or now) - first.asked_at
-        worth_seconds = max(self._pieces.worth_answers * answer_seconds, _LEAST_RELIEF_SECONDS)
+        start_seconds = self._start_seconds()
+        worth_seconds = max(_WORTH_STARTS * start_seconds, _LEAST_RELIEF_SECONDS)
         # One that has just begun is slow, but will not stay so.
         streams = [
             stream
@@ -296,9 +297,20 @@ class Segments:
             return False
         slowest = max(streams, key=lambda stream: stream.seconds_left(now))
         end = slowest.end or 0
-        slowest.end = slowest.position + (end - slowest.position) // 2
-        self._missing = [(slowest.end, end)]
+        # Both shall end together, and the other one begins later.
+        keeps_seconds = (slowest.seconds_left(now) + start_seconds) / 2
+        stop = slowest.position + int(slowest.speed(now) * keeps_seconds)
+        if stop >= end:  # it has moved on meanwhile
+            return False
+        slowest.end = stop
+        self._missing = [(stop, end)]
         return True
+
+    def _start_seconds(self) -> float:
+        """Return how long a piece takes to begin, with its login, if it needs one."""
+        streams = (self._first, *self._running.values())
+        self._last_start = max(self._last_start, *map(_start, streams))
+        return self._last_start[1]
 
     def _end_surplus(self) -> None:
         """End those pieces that run on places which another process lent and wants back."""
@@ -356,6 +368,7 @@ class Segments:
     def _end(self, future: Future[TransferResult], stream: Stream) -> None:
         """Take a stream's end: what it brought, or what others are to bring in its place."""
         error = future.exception()
+        self._last_start = max(self._last_start, _start(stream))
         if error is None:
             self._result = future.result()
         if _has_ended_well(stream, error):
@@ -442,6 +455,14 @@ class Segments:
             return datetime.strptime(told, "%Y%m%d%H%M%S %z")
         except ValueError:
             return None
+
+
+def _start(stream: Stream) -> tuple[float, float]:
+    """Return when a stream began, and how long after it was asked for; zeros: it has not."""
+    if stream.began_at is None:
+        return 0.0, 0.0
+    # The first one may have waited for a place; others are asked for where there is one.
+    return stream.began_at, stream.began_at - max(stream.submitted_at, stream.asked_at)
 
 
 def _has_ended_well(stream: Stream, error: BaseException | None) -> bool:

@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import os
 import time
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,9 @@ from biomaj_download.errors import DownloadError
 from biomaj_download.settings import TransferSettings
 from biomaj_download.transfer import kept, partial, segments, shared
 from biomaj_download.transfer.engine import Engine
+from biomaj_download.transfer.kept import Validators
+from biomaj_download.transfer.request import TransferRequest
+from biomaj_download.transfer.resume import Continuation
 from tests.background import start
 from tests.contract.downloader import ONCE, TWICE_AT_ONCE
 from tests.servers.faulty_http import Answer
@@ -402,6 +407,29 @@ def test_an_sftp_server_sends_pieces(ssh_server, tmp_path, monkeypatch):
 
     assert (tmp_path / "a.dat").read_bytes() == body
     assert len(pieces) > 3
+
+
+@pytest.mark.parametrize(("left_mib", "is_relieved"), [(90, True), (2, False)])
+def test_an_sftp_stream_that_would_come_last_is_relieved(tmp_path, left_mib, is_relieved):
+    """All came in pieces from the beginning: no first stream tells how long an answer takes."""
+    size_bytes = (10 + left_mib) * MIB
+    told = Validators(url="", size_bytes=size_bytes, modified="1")
+    request = TransferRequest(url="sftp://127.0.0.1/a.dat")
+    with closing(partial.Part(tmp_path / "a.dat")) as part:
+        first = Continuation(part, request, told=told)
+        file = segments.Segments(shared.engine(), request, part, first, from_bytes=1, told=told)
+        slow = segments.Piece(part, request, told, (0, size_bytes), told=told)
+        now = time.monotonic()
+        slow.submitted_at, slow.began_at, slow.position = now - 11, now - 10, 10 * MIB
+        slow._mark = (slow.began_at, 0)
+        file._running[Future()] = slow
+
+        assert file._relieve_the_slowest() is is_relieved
+
+        # At 1 MiB a second; another one needs a second to begin.
+        keeps_mib = (left_mib + 1) / 2 if is_relieved else left_mib
+        assert slow.end == pytest.approx((10 + keeps_mib) * MIB, abs=MIB / 4)
+        assert file._missing == ([(slow.end, size_bytes)] if is_relieved else [])
 
 
 def test_a_part_with_holes_never_gets_the_final_name(tmp_path):
