@@ -41,9 +41,6 @@ SLOW_BYTES_A_SECOND = 5_000_000
 _SETTLED_SECONDS = 1
 #: A server whose answer takes so long is far away, and one stream to it slow to begin with.
 FAR_SECONDS = 0.02
-#: A stream is relieved of what another one can bring sooner, if it has to go on for so many times
-#: as long as a piece takes to begin.
-_WORTH_STARTS = 3
 _LEAST_RELIEF_SECONDS = 0.2
 #: The first stream's speed is looked at after so long, and free places so often.
 _LOOK_SECONDS = 0.1
@@ -55,19 +52,22 @@ class _PieceKind:
 
     Long enough that what lies between two of them costs little, and short enough that the file
     grows from its beginning: `most_tested_bytes`, where a test reads along that takes about as long
-    as the transfer, and would have much to do when the last hole is filled.
+    as the transfer, and would have much to do when the last hole is filled. `worth_starts`: a
+    stream is relieved of what another one can bring sooner, if it has to go on for so many times as
+    long as a piece takes to begin.
     """
 
     least_bytes: int
     most_bytes: int
     most_tested_bytes: int
+    worth_starts: int = 3
 
 
 _MIB = 1024 * 1024
 _PIECES = {
     "http": _PieceKind(2 * _MIB, 16 * _MIB, most_tested_bytes=4 * _MIB),
     # A piece costs a new connection: libcurl would end it by ABOR, and wait for the reply.
-    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB),
+    "ftp": _PieceKind(64 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB, worth_starts=5),
     # libssh2 has asked for some MiB behind a piece's end by then, and they come.
     "sftp": _PieceKind(32 * _MIB, 256 * _MIB, most_tested_bytes=256 * _MIB),
 }
@@ -284,7 +284,7 @@ class Segments:
         """Have another stream bring the end of what would come last, if that is worth its start."""
         now = time.monotonic()
         start_seconds = self._start_seconds()
-        worth_seconds = max(_WORTH_STARTS * start_seconds, _LEAST_RELIEF_SECONDS)
+        worth_seconds = max(self._pieces.worth_starts * start_seconds, _LEAST_RELIEF_SECONDS)
         # One that has just begun is slow, but will not stay so.
         streams = [
             stream
