@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.process import MissingServer, find_program
+
 _MIB = 2**20
 
 
@@ -24,27 +26,37 @@ def own_disk(folder: Path, *, kept_mib: int = 80) -> Iterator[Path]:
         for path in (backing, home):
             path.mkdir()
         _run("mount", "-t", "tmpfs", "-o", f"size={kept_mib}m", "tmpfs", str(backing))
-        mounted.callback(subprocess.run, ["umount", "-l", str(backing)], check=True)
+        mounted.callback(_surely, "umount", "-l", str(backing))
         image = backing / "image"
         with image.open("wb") as file:
             file.truncate(64 * _MIB)
         _run("mkfs.ext4", "-q", "-F", "-m", "0", str(image))
         _run("mount", "-o", "loop", str(image), str(home))
-        mounted.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
+        mounted.callback(_surely, "umount", "-l", str(home))
         yield home
 
 
 @contextmanager
 def frozen(disk: Path) -> Iterator[None]:
     """Have whatever would change a disk wait (fsfreeze(8)), as where a file server is away."""
-    subprocess.run(["fsfreeze", "--freeze", str(disk)], check=True)
+    _surely("fsfreeze", "--freeze", str(disk))
     try:
         yield
     finally:
-        subprocess.run(["fsfreeze", "--unfreeze", str(disk)], check=True)
+        _surely("fsfreeze", "--unfreeze", str(disk))
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"{command[0]} says: {done.stderr.strip()} (needs root and a loop device)")
+    try:
+        _surely(*command)
+    except MissingServer as missing:
+        pytest.skip(str(missing))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"{command[0]} says: {error.stderr.strip()} (needs root and a loop device)")
+
+
+def _surely(program: str, *arguments: str) -> None:
+    """Run a program, which may not be on a user's PATH."""
+    package = "e2fsprogs" if program.startswith("mkfs") else "util-linux"
+    command = [find_program(program, package), *arguments]
+    subprocess.run(command, capture_output=True, text=True, check=True)
