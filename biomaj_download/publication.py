@@ -40,11 +40,11 @@ _AGAIN_SECONDS = 1.0
 class Publication:
     """Publishes on threads of its own; may be called from any thread.
 
-    `record` is given what came to an end, `give_back` the message of what did not.
+    `record` is given what came to an end, `give_back` the messages of what did not.
     """
 
     def __init__(
-        self, record: Callable[[Ended], object], give_back: Callable[[Task], object]
+        self, record: Callable[[Ended], object], give_back: Callable[[Sequence[Task]], object]
     ) -> None:
         self._record = record
         self._give_back = give_back
@@ -67,9 +67,13 @@ class Publication:
         if device is None:
             self._record(ended)
             return
-        with self._lock:
-            line = self._lines.get(device) or self._line_for(device)
-            self._waiting += 1
+        try:
+            with self._lock:
+                line = self._lines.get(device) or self._line_for(device)
+                self._waiting += 1
+        except RuntimeError:
+            _let_go([ended])
+            raise
         line.put(ended)
 
     def close(self, seconds: float) -> None:
@@ -117,11 +121,12 @@ class Publication:
             time.sleep(_AGAIN_SECONDS)
         for ended in came:
             self._record(ended)
-        for ended in taken:
-            try:
-                self._give_back(ended.task)
-            except Exception:
-                log.exception("message not given back")
+        if not taken:
+            return
+        try:
+            self._give_back([ended.task for ended in taken])
+        except Exception:
+            log.exception("messages not given back number=%d", len(taken))
 
 
 def _let_go(batch: Sequence[Ended]) -> None:

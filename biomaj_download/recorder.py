@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from biomaj_download.activity import Teller
+from biomaj_download.admission import Task
 from biomaj_download.batches import batches
 from biomaj_download.errors import StoreError
 from biomaj_download.outbox import Outbox
@@ -102,10 +103,10 @@ class Recorder:
             self._watch.let_go(outcome.message for outcome in outcomes)
             self._settle(outcomes)
         except Stopped:
-            self._give_back(batch)
+            self.give_back([ended.task for ended in batch])
         except Exception:  # the thread must not end: no message would be settled any more
             log.exception("outcomes not stored, messages given back number=%d", len(batch))
-            self._give_back(batch)
+            self.give_back([ended.task for ended in batch])
         else:
             for ended in batch:
                 ended.task.broker.accept(ended.task.delivery)
@@ -120,10 +121,10 @@ class Recorder:
             patiently(lambda: self._store.settle_many(outcomes), self._stopping)
             self._outbox.remove(outcomes)
 
-    def _give_back(self, batch: list[Ended]) -> None:
+    def give_back(self, tasks: Sequence[Task]) -> None:
         """Put messages back on the queue, and free their files for who gets them next."""
-        for ended in batch:
-            self._teller.give_up(ended.task.message.holder)
-        self._watch.free([ended.task.message for ended in batch])
-        for ended in batch:
-            ended.task.broker.requeue(ended.task.delivery)
+        for task in tasks:
+            self._teller.give_up(task.message.holder)
+        self._watch.free([task.message for task in tasks])
+        for task in tasks:
+            task.broker.requeue(task.delivery)

@@ -85,7 +85,7 @@ class Worker:
             teller=self._teller,
             on_recorded=self._ask_again,
         )
-        self._publication = Publication(self._recorder.record, self._give_back)
+        self._publication = Publication(self._recorder.record, self._recorder.give_back)
 
     def admission(self, broker: Broker, admit: Callable[[Task], None]) -> Admission:
         """Return what lets a broker's messages through; `admit` must hand them to `handle`.
@@ -127,13 +127,13 @@ class Worker:
             if isinstance(ended.result.error, UnreadableMessage):
                 self._bury(ended, ended.result.error)
             else:
-                self._publish(ended)
+                self._publication.publish(ended)
         except Stopped:
-            self._give_back(task)
+            self._recorder.give_back([task])
         except Exception:  # the thread would end, and the message would never be settled
             log.exception("unexpected failure, message given back")
             self._stopping.wait(AGAIN_SECONDS)
-            self._give_back(task)
+            self._recorder.give_back([task])
 
     def _result_of(self, task: Task) -> Result:
         """Work on a request; what is none, or is wanted no more, has failed already."""
@@ -146,14 +146,6 @@ class Worker:
                 )
             )
         return self.work(task.job, task.message)
-
-    def _publish(self, ended: Ended) -> None:
-        try:
-            self._publication.publish(ended)
-        except BaseException:
-            if ended.result.unpublished is not None:
-                ended.result.unpublished.close()
-            raise
 
     def _is_killer(self, message: Message) -> bool:
         """Say whether a message was begun so often that it may be what ends its consumers."""
@@ -169,12 +161,6 @@ class Worker:
         if message.bank and message.session:
             patiently(lambda: self._store.settle(ended.outcome()), self._stopping)
         task.broker.reject(task.delivery, reason=str(error))
-
-    def _give_back(self, task: Task) -> None:
-        """Put a message back on the queue, and free its files for who gets it next."""
-        self._teller.give_up(task.message.holder)
-        self._watch.free([task.message])
-        task.broker.requeue(task.delivery)
 
     def work(self, job: Job, message: Message | None = None) -> Result:
         """List or download; every error is a result.

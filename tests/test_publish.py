@@ -74,23 +74,18 @@ def test_directories_are_synced_where_the_file_system_can(tmp_path, monkeypatch)
     assert synced == [tmp_path.stat().st_ino]
 
 
-def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "text"), [(errno.EIO, "Input/output"), (errno.EROFS, "Read-only")]
+)
+def test_a_disk_that_fails_is_named(tmp_path, monkeypatch, number, text):
+    """One that became read-only has lost the names."""
+
     def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
 
-    with pytest.raises(PublishError, match="Input/output"):
-        sync_directories([tmp_path])
-
-
-def test_a_disk_that_became_read_only_has_lost_the_names(tmp_path, monkeypatch):
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(os, "fsync", fail)
-
-    with pytest.raises(PublishError, match="Read-only"):
+    with pytest.raises(PublishError, match=text):
         sync_directories([tmp_path])
 
 
